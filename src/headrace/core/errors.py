@@ -1,0 +1,91 @@
+"""The errors of Headrace: one tree, three fates.
+
+::
+
+    HeadraceError
+    ├── ConfigError      the settings cannot be used: exit code 2, before anything is touched
+    ├── Retryable        try again later; `after` seconds at the earliest where the peer said so
+    ├── Fatal            this pipeline (or command) stops and says why; others go on
+    │   └── StoreError   a file of ours is damaged, locked, or of an unknown format: left untouched
+    ├── Rewound          the index rolled back: read again after `positions`
+    └── RequestError     a request that cannot be answered as asked: an HTTP status, a type and a reason
+
+    EndOfInput           not an error: a source has nothing more, for ever
+
+A record that cannot be indexed is no exception but a value: `headrace.model.Rejection`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headrace.model import Position
+
+
+class HeadraceError(Exception):
+    """The root of all errors raised by Headrace on purpose."""
+
+
+class ConfigError(HeadraceError):
+    """The settings cannot be used. Says what, which and what next; the loader adds file and line.
+
+    `path` leads to the offending value: relative to the component's own options when a component
+    raises it, from the top of the file once the loader has passed it on.
+    """
+
+    def __init__(self, message: str, *, path: tuple[str | int, ...] = (), where: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.where = where
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+    def inside(self, *prefix: str | int) -> ConfigError:
+        """The same error, with `prefix` put before its path."""
+        return ConfigError(self.message, path=(*prefix, *self.path), where=self.where)
+
+
+class Retryable(HeadraceError):
+    """The operation failed for now. `after` is the least wait in seconds, where the peer named one."""
+
+    def __init__(self, message: str, *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Fatal(HeadraceError):
+    """Nothing will help but a person: the pipeline stops, the process lives and reports why."""
+
+
+class StoreError(Fatal):
+    """A store of ours is damaged, in use by another process, or of a format this version does not know."""
+
+
+class Rewound(HeadraceError):
+    """The index rolled back to its last commit: every row written since is gone from it.
+
+    `positions` maps (pipeline, partition) to the committed position to resume after; a partition that is
+    missing resumes at its start. Raised to every pipeline that feeds the index.
+    """
+
+    def __init__(self, message: str, positions: Mapping[tuple[str, str], Position]) -> None:
+        super().__init__(message)
+        self.positions = positions
+
+
+class RequestError(HeadraceError):
+    """A request that cannot be answered as asked; becomes an Elasticsearch-shaped error body."""
+
+    def __init__(self, status: int, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.kind = kind
+        self.reason = reason
+
+
+class EndOfInput(Exception):  # noqa: N818  an ending, not an error
+    """A source has delivered its last record and will never have another."""

@@ -1,0 +1,1 @@
+"""3. Where records can be found: one module per kind of index."""

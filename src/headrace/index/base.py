@@ -1,0 +1,154 @@
+"""The contract of an index: one owner writes; documents and positions are committed together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import polars as pl
+
+from headrace.core.clock import Clock
+from headrace.fields import Field
+from headrace.model import Batch, Json, Rejection, Watermarks
+
+
+@dataclass(frozen=True, slots=True)
+class IndexContext:
+    """What an index is told: its name and the folder that is its own."""
+
+    name: str
+    directory: Path
+    clock: Clock
+
+
+class Index(Protocol):
+    """The writing side. Only its owner task calls it, one call at a time.
+
+    `write` skips rows at or below the committed position of their (pipeline, partition), keeps the last
+    operation per id, and returns the records it had to reject. After any failure it rolls back by itself
+    and raises `Rewound` with the committed positions: everything written since the last commit has to be
+    read again. `commit` takes no positions: it records those of all batches written since the last one,
+    and their ledgers, in the same atomic commit as the documents.
+    """
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """Declared fields: hints for decoding, types for `validate`."""
+        ...
+
+    @property
+    def dynamic(self) -> str: ...
+
+    @property
+    def worst_case_bytes(self) -> int:
+        """The most memory its writer may hold, for the budget that `check` prints."""
+        ...
+
+    async def open(self) -> Watermarks:
+        """Take the lock, repair what a kill left behind, and say what is committed.
+
+        Raises StoreError (in use, unknown format, mapping changed), Retryable.
+        """
+        ...
+
+    async def write(self, batch: Batch) -> list[Rejection]: ...
+
+    async def commit(self) -> Watermarks: ...
+
+    async def close(self) -> None:
+        """Release lock and memory without committing. Safe without `open`, and twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One key of a sort: a field (or `_score`, `_doc`, `_seq`), its order, where missing values go."""
+
+    field: str
+    descending: bool = False
+    missing_last: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """A search as asked, in Elasticsearch's terms; `query` and `aggregations` still as its JSON.
+
+    source: True (all), False (none), or (includes, excludes) patterns
+    """
+
+    query: Json = None
+    start: int = 0
+    size: int = 10
+    sort: Sequence[SortKey] = ()
+    search_after: Sequence[Json] | None = None
+    source: bool | tuple[tuple[str, ...], tuple[str, ...]] = True
+    highlight: Mapping[str, Json] | None = None
+    aggregations: Mapping[str, Json] | None = None
+    count: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One found document; `source` is its JSON text, byte for byte as stored."""
+
+    id: str
+    seq: int
+    source: bytes
+    score: float | None = None
+    sort: tuple[Json, ...] = ()
+    highlight: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    total: int
+    hits: Sequence[Hit] = ()
+    max_score: float | None = None
+    aggregations: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStats:
+    """documents: searchable ones; size: bytes on disk; segments: how many pieces the engine keeps."""
+
+    documents: int
+    size: int
+    segments: int
+
+
+class Reader(Protocol):
+    """The searching side; any number of processes beside the one writer. Thread-safe, synchronous.
+
+    Every call sees the newest commit at the time it begins. Raises RequestError for what cannot be
+    answered: never a silently ignored part of a query.
+    """
+
+    @property
+    def fields(self) -> Mapping[str, Field]: ...
+
+    def search(self, request: SearchRequest) -> SearchResult: ...
+
+    def get(self, ids: Sequence[str]) -> list[Hit | None]: ...
+
+    def count(self, query: Json) -> int: ...
+
+    def scan(self, query: Json, batch: int) -> Iterator[pl.DataFrame]:
+        """Frames with `_id`, `_seq`, `_source` of all matching documents of one commit, by `_seq`."""
+        ...
+
+    def stats(self) -> IndexStats: ...
+
+    def watermarks(self) -> Watermarks: ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Maintainable(Protocol):
+    """An index that can delete what is due and be checked offline."""
+
+    async def retain(self) -> int:
+        """Delete what the declared retention says is due, at the next commit; how many documents."""
+        ...

@@ -1,0 +1,1 @@
+"""Bytes → frames: one module per format."""

@@ -1,0 +1,168 @@
+"""What travels: RawBatch → Batch → committed. A position means "resume after me".
+
+The unit of work is a batch, never a record. Every record of a partition has a *number*: 0 for the first
+record of the log, counted by its source (for line formats: the line number less one, blank lines counted).
+A frame carries that number in its hidden column `RECORD`, so that a row still knows where it came from
+after filters, and its identity does not depend on how the input was cut into batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol, TypeAlias
+
+import msgspec
+import polars as pl
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+RECORD: Final = "_record"
+"""Hidden Int64 column of every frame: the number of the source record this row came from."""
+
+RESERVED: Final = frozenset({RECORD, "_id", "_seq", "_source", "_dyn", "_dyn_text", "_pos", "_posdata"})
+"""Top-level field names that belong to Headrace; a record that has one is rejected (`reserved_field`)."""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where a partition's reader stands: *after* `record` records. Resume with record number `record`.
+
+    `state` is opaque to all but the source that made it (byte offset, hashes, cursor…), and JSON.
+    Beware of the off-by-one: a position never names the next record to read by its offset alone, it
+    says how many are done.
+    """
+
+    record: int
+    state: dict[str, Json] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that cannot go on, as a value: it becomes a dead letter, and costs no other record.
+
+    `reason` is a code from a bounded set (a metric label); `detail` is for people: which field, what was
+    found, what was expected. `original` is the record's own bytes as read, where they are known.
+    """
+
+    record: int
+    stage: str
+    reason: str
+    detail: str
+    original: bytes | None = None
+    ordinal: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A raw batch as frames. Several only where records disagree on a field's type.
+
+    Each record keeps the types it was written with, whatever its neighbours hold: records are grouped
+    into frames of equal type, in any order, each with a `RECORD` column. `records` counts what was read,
+    rejected ones included; blank lines are no records.
+    """
+
+    frames: tuple[pl.DataFrame, ...]
+    rejections: tuple[Rejection, ...] = ()
+    records: int = 0
+
+
+class Decoder(Protocol):
+    """Bytes (or rows) of one partition → frames. Synchronous, no I/O; runs in a worker thread."""
+
+    def decode(self, raw: RawBatch) -> Decoded:
+        """Decode the whole batch; only if that fails, split it to find the bad records."""
+        ...
+
+    def original(self, raw: RawBatch, record: int) -> bytes | None:
+        """The bytes of one record as read, for the dead letters; called only for rejected records."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """Whole records of one partition as read, with the position after the last of them.
+
+    partition:     name of the log, its incarnation included (PROTOCOL 9)
+    first_record:  number of the first record (see the module's docstring)
+    position:      resume after this batch; `position.record - first_record` numbers are used up
+    payload:       undecoded bytes, or rows where the format is columnar already
+    size:          bytes this batch holds in memory while it is in flight (the budget's unit)
+    origin:        where people find it: a path, a topic; goes into messages and dead letters
+    accepted_at:   unix time in seconds when the records reached us
+    caught_up:     the source had nothing more to read after this batch (commit soon)
+    """
+
+    partition: str
+    first_record: int
+    position: Position
+    payload: bytes | pl.DataFrame
+    decoder: Decoder
+    size: int
+    origin: str
+    accepted_at: float
+    caught_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Decoded and transformed rows of one raw batch, on their way to the index.
+
+    `id` correlates log lines of one batch. `records` were read; `rejections` so far are in their
+    original form; `dropped` were left out on purpose (`where`). What is left is in `frames`.
+    """
+
+    id: str
+    pipeline: str
+    raw: RawBatch
+    frames: tuple[pl.DataFrame, ...]
+    records: int
+    rejections: tuple[Rejection, ...] = ()
+    dropped: int = 0
+
+    @property
+    def rows(self) -> int:
+        return sum(frame.height for frame in self.frames)
+
+    def with_rejections(self, more: tuple[Rejection, ...]) -> Batch:
+        return replace(self, rejections=(*self.rejections, *more))
+
+
+PartitionKey: TypeAlias = tuple[str, str]
+"""(pipeline, partition)"""
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """Cumulative counts of one partition, kept inside its position document, exact by construction.
+
+    read = indexed + rejected + dropped, always: anything else is an imbalance, and is reported.
+    """
+
+    read: int = 0
+    indexed: int = 0
+    rejected: int = 0
+    dropped: int = 0
+
+    def __add__(self, other: Ledger) -> Ledger:
+        return Ledger(
+            self.read + other.read,
+            self.indexed + other.indexed,
+            self.rejected + other.rejected,
+            self.dropped + other.dropped,
+        )
+
+    @property
+    def imbalance(self) -> int:
+        return self.read - self.indexed - self.rejected - self.dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Watermarks:
+    """How far an index is. Equal in a plain directory; they differ with a live one.
+
+    visible: committed and searchable (freshness tokens)
+    durable: survives power loss (upstream acknowledgement, dead letters becoming real, the ledger)
+    """
+
+    visible: Mapping[PartitionKey, Position] = field(default_factory=dict)
+    durable: Mapping[PartitionKey, Position] = field(default_factory=dict)
+    ledgers: Mapping[PartitionKey, Ledger] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""How the stages run together: all concurrency is here."""

@@ -1,0 +1,1 @@
+"""4. How records are found: the HTTP surface."""

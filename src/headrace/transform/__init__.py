@@ -1,0 +1,1 @@
+"""2. What becomes of records: one module per kind of step."""
