@@ -1,0 +1,1 @@
+"""Tantivy, the embedded index: documents and positions in one commit, upserts and deletes by id."""
