@@ -92,7 +92,224 @@ def parse_field(declared: object) -> Field:
         raise ConfigError(f"not a field declaration: {error}") from None
     if field.type.endswith("[]"):
         field = msgspec.structs.replace(field, type=field.type.removesuffix("[]"), array=True)
-    names = [*FieldType, *ELASTICSEARCH_NAMES]
+    names = [*(kind.value for kind in FieldType), *ELASTICSEARCH_NAMES]
     if field.type not in names:
         raise ConfigError(f"unknown field type {field.type!r}, {suggest(field.type, names)}")
     return field
+
+
+def cast(column: str, dtype: pl.DataType, field: Field, *, coerce: bool) -> pl.Expr:
+    """The column's values as the field's frame type; null where a value cannot become one.
+
+    Row-wise and exact, so a value failed exactly where the input is not null and the result is. Without
+    `coerce` only what loses nothing: an integer in a float field if the float holds it exactly, integers
+    and booleans as their JSON text, ISO 8601 texts (or the field's `format`) and epoch milliseconds as
+    dates, checked texts as ip addresses, one value as a list of one. `coerce` adds numbers and booleans
+    written as text (spaces around them ignored), integral floats as integers, finite floats as text.
+    """
+    value = pl.col(column)
+    if field.kind is FieldType.JSON:
+        return value
+    if isinstance(dtype, pl.Array):
+        value, dtype = value.arr.to_list(), pl.List(dtype.inner)
+    if field.array and isinstance(dtype, pl.List):
+        return _list(value, _dtype(dtype.inner), field, coerce=coerce).alias(column)
+    converted = _scalar(value, dtype, field, coerce=coerce)
+    if field.array:
+        converted = pl.when(converted.is_not_null()).then(pl.concat_list(converted))
+    return converted.alias(column)
+
+
+def _dtype(inner: pl.DataType | pl.datatypes.DataTypeClass) -> pl.DataType:
+    return inner if isinstance(inner, pl.DataType) else inner()
+
+
+def _list(value: pl.Expr, inner: pl.DataType, field: Field, *, coerce: bool) -> pl.Expr:
+    """A list fails as a whole when one of its elements does."""
+    converted = value.list.eval(_scalar(pl.element(), inner, field, coerce=coerce))
+    added_nulls = _nulls(converted) > _nulls(value)
+    return pl.when(value.is_not_null() & ~added_nulls).then(converted)
+
+
+def _nulls(lists: pl.Expr) -> pl.Expr:
+    return lists.list.eval(pl.element().is_null().cast(pl.Int64)).list.sum()
+
+
+def _scalar(value: pl.Expr, dtype: pl.DataType, field: Field, *, coerce: bool) -> pl.Expr:
+    if isinstance(dtype, (pl.Categorical, pl.Enum)):
+        value, dtype = value.cast(pl.String), pl.String()
+    if isinstance(dtype, pl.String) and coerce and field.kind not in {FieldType.TEXT, FieldType.KEYWORD}:
+        value = value.str.strip_chars()
+    match field.kind:
+        case FieldType.TEXT | FieldType.KEYWORD:
+            converted = _as_text(value, dtype, coerce=coerce)
+        case FieldType.INTEGER | FieldType.UNSIGNED:
+            converted = _as_integer(value, dtype, POLARS_TYPES[field.kind], coerce=coerce)
+        case FieldType.FLOAT:
+            converted = _as_float(value, dtype, coerce=coerce)
+        case FieldType.BOOLEAN:
+            converted = _as_boolean(value, dtype, coerce=coerce)
+        case FieldType.DATE:
+            converted = _as_date(value, dtype, field.format, coerce=coerce)
+        case _:
+            converted = _if(value.str.contains(IP), value) if isinstance(dtype, pl.String) else None
+    return _nothing(value, POLARS_TYPES[field.kind]) if converted is None else converted
+
+
+def _if(condition: pl.Expr, value: pl.Expr) -> pl.Expr:
+    return pl.when(condition).then(value)
+
+
+def _nothing(value: pl.Expr, target: pl.DataType) -> pl.Expr:
+    """Null in every row; tied to the column, for a bare literal would be one row high."""
+    return pl.when(value.is_null()).then(pl.lit(None, dtype=target))
+
+
+def _as_text(value: pl.Expr, dtype: pl.DataType, *, coerce: bool) -> pl.Expr | None:
+    if isinstance(dtype, pl.String):
+        return value
+    if dtype.is_integer() or isinstance(dtype, pl.Boolean):
+        return value.cast(pl.String)
+    if coerce and dtype.is_float():
+        return _if(value.is_finite(), value.cast(pl.String))
+    return None
+
+
+def _as_integer(value: pl.Expr, dtype: pl.DataType, target: pl.DataType, *, coerce: bool) -> pl.Expr | None:
+    if dtype.is_integer():
+        return value.cast(target, strict=False)
+    if not coerce:
+        return None
+    if dtype.is_float():
+        return _if(value.is_finite() & (value == value.floor()), value.cast(target, strict=False))
+    if isinstance(dtype, pl.Decimal):
+        whole = value.cast(target, strict=False)
+        return _if(whole.cast(dtype, strict=False) == value, whole)
+    if isinstance(dtype, pl.String):
+        digits = _if(value.str.contains(r"^-?[0-9]+$"), value).cast(target, strict=False)
+        number = _number(_if(value.str.contains(r"[.eE]"), value))
+        return pl.coalesce(digits, _if(number == number.floor(), number.cast(target, strict=False)))
+    return None
+
+
+def _as_float(value: pl.Expr, dtype: pl.DataType, *, coerce: bool) -> pl.Expr | None:
+    if dtype.is_float():
+        return _if(value.is_finite(), value.cast(pl.Float64))
+    if dtype.is_integer():
+        nearest = value.cast(pl.Float64)
+        return _if(nearest.cast(dtype, strict=False) == value, nearest)
+    if isinstance(dtype, pl.Decimal):  # decimal texts are read to the nearest float everywhere
+        return value.cast(pl.Float64)
+    return _number(value) if coerce and isinstance(dtype, pl.String) else None
+
+
+def _number(text: pl.Expr) -> pl.Expr:
+    """A JSON number (zeros in front allowed) as a finite float."""
+    number = _if(text.str.contains(r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$"), text)
+    parsed = number.cast(pl.Float64, strict=False)
+    return _if(parsed.is_finite(), parsed)
+
+
+def _as_boolean(value: pl.Expr, dtype: pl.DataType, *, coerce: bool) -> pl.Expr | None:
+    if isinstance(dtype, pl.Boolean):
+        return value
+    if coerce and isinstance(dtype, pl.String):
+        return _if(value.is_in(["true", "false"]), value == "true")
+    return None
+
+
+EARLIEST, LATEST = -9_223_372_036_854_775, 9_223_372_036_854_775
+"""1677-09-21 to 2262-04-11 in microseconds: what the index's engine holds (its unit is the nanosecond)."""
+
+_ISO_TIME: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?$"
+)
+_ISO_SHORT: Final = (
+    r"^[0-9]{4}(-[0-9]{2}(-[0-9]{2}([T ]([01][0-9]|2[0-3])(:[0-5][0-9])?"
+    r"(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?)?)?)?$"
+)
+_ISO_START: Final = r"^([0-9]{4}(-[0-9]{2}(-[0-9]{2}([T ][0-9]{2}(:[0-9]{2})?)?)?)?)"
+
+
+def _as_date(value: pl.Expr, dtype: pl.DataType, layout: str | None, *, coerce: bool) -> pl.Expr | None:
+    if isinstance(dtype, pl.Date):
+        return _from_microseconds(value.cast(pl.Int64), 86_400_000_000)
+    if isinstance(dtype, pl.Datetime):
+        per_unit = {"ns": 0, "us": 1, "ms": 1000}[dtype.time_unit]
+        return _from_microseconds(value.to_physical(), per_unit)
+    if dtype.is_integer():
+        return _from_microseconds(value.cast(pl.Int64, strict=False), 1000)
+    if coerce and dtype.is_float():
+        whole = _if(value.is_finite() & (value == value.floor()), value.cast(pl.Int64, strict=False))
+        return _from_microseconds(whole, 1000)
+    if isinstance(dtype, pl.String):
+        parsed = _from_layout(value, layout) if layout else _from_iso(value)
+        return _from_microseconds(parsed.to_physical(), 1)
+    return None
+
+
+def _from_microseconds(count: pl.Expr, per_unit: int) -> pl.Expr:
+    """Checked before it is multiplied: an overflow would wrap round to a plausible date."""
+    if per_unit == 0:
+        microseconds = count.floordiv(1000)
+    else:
+        held = count.is_between(-(-EARLIEST // per_unit), LATEST // per_unit)
+        microseconds = _if(held, count) * per_unit
+    inside = microseconds.is_between(EARLIEST, LATEST)
+    return _if(inside, microseconds).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _from_layout(text: pl.Expr, layout: str) -> pl.Expr:
+    zoned = any(mark in layout for mark in ("%z", "%:z", "%#z", "%+"))
+    return text.str.to_datetime(
+        layout, strict=False, exact=True, time_unit="us", time_zone="UTC" if zoned else None, ambiguous="null"
+    )
+
+
+def _from_iso(text: pl.Expr) -> pl.Expr:
+    """ISO 8601 as Elasticsearch's `strict_date_optional_time` reads it; no zone is UTC.
+
+    One fixed layout, never inferred from the data: each text is first brought to the full form. The
+    pattern guards what the parser would forgive (single digits, signs, spaces).
+    """
+    zoned = text.str.contains(r":[0-9]{2}.*(Z|[+-][0-9]{2}:?[0-9]{2})$")
+    full = _if(text.str.contains(_ISO_TIME), pl.when(zoned).then(text).otherwise(text + "Z"))
+    return (
+        pl.coalesce(full, _lengthened(text))
+        .str.replace("T", " ", literal=True)
+        .str.to_datetime("%Y-%m-%d %H:%M:%S%.f%#z", strict=False, time_unit="us", time_zone="UTC")
+    )
+
+
+def _lengthened(text: pl.Expr) -> pl.Expr:
+    """`2024`, `2024-01`, `2024-01-02`, `2024-01-02T03`, `2024-01-02T03:04` and a zone, in the full form."""
+    short = _if(text.str.contains(_ISO_SHORT), text)
+    start = short.str.extract(_ISO_START, 1)
+    zone = short.str.slice(start.str.len_bytes())
+    zone = pl.when(zone == "").then(pl.lit("Z")).otherwise(zone)
+    return start + pl.lit("0000-01-01 00:00:00").str.slice(start.str.len_bytes()) + zone
+
+
+_OCTET: Final = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4: Final = rf"({_OCTET}\.){{3}}{_OCTET}"
+_GROUP: Final = "[0-9a-fA-F]{1,4}"
+
+
+def _ipv6() -> str:
+    """RFC 4291 §2.2, `::` in each place it can stand, the last 32 bits also as IPv4."""
+    tail = f"({_GROUP}:{_GROUP}|{_IPV4})"
+    forms = [f"({_GROUP}:){{6}}{tail}"]
+    for before in range(7):
+        left = f"({_GROUP}(:{_GROUP}){{0,{before - 1}}})?" if before else ""
+        after = 5 - before
+        right = f"({_GROUP}:){{{after}}}{tail}" if after >= 0 else (_GROUP if after == -1 else "")
+        forms.append(f"{left}::{right}")
+    forms.append(f"({_GROUP}(:{_GROUP}){{0,6}})?::")
+    return "|".join(f"({form})" for form in forms)
+
+
+IPV4: Final = f"^{_IPV4}$"
+IPV6: Final = f"^({_ipv6()})$"
+IP: Final = f"^({_IPV4}|{_ipv6()})$"
+"""Textual addresses as the index's engine reads them: no zone, no leading zero."""
