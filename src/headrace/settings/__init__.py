@@ -1,0 +1,30 @@
+"""The configuration file: YAML 1.2, TOML or JSON → the same frozen settings; every error names its line."""
+
+from headrace.settings.load import load, loads
+from headrace.settings.origin import Origin, SettingsError, dotted
+from headrace.settings.types import (
+    IndexConfig,
+    LogSettings,
+    MemorySettings,
+    PipelineConfig,
+    ServerSettings,
+    Settings,
+    SettingsFile,
+    StepConfig,
+)
+
+__all__ = [
+    "IndexConfig",
+    "LogSettings",
+    "MemorySettings",
+    "Origin",
+    "PipelineConfig",
+    "ServerSettings",
+    "Settings",
+    "SettingsError",
+    "SettingsFile",
+    "StepConfig",
+    "dotted",
+    "load",
+    "loads",
+]

@@ -1,0 +1,189 @@
+"""The types of the configuration: what a file may hold, and what the rest of the program is given.
+
+`SettingsFile` and its parts describe the file (and make the JSON Schema and the documentation); `Settings`
+is the result, in which every component's own options have the type its kind declares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from headrace.pipeline import capacities
+from headrace.settings.origin import Origin, Path_
+from headrace.units import Duration, Size
+
+T = TypeVar("T")
+
+OnReject: TypeAlias = Literal["dead_letter", "drop", "fail"]
+
+STEP_KEYS: Final = ("name", "on_reject")
+"""Reserved keys of a step, beside its kind."""
+
+LATER_STEP_KEYS: Final = ("when", "shadow")
+"""Reserved for feature flags and shadow runs, which are not there yet."""
+
+
+def default(value: T) -> T:
+    """A default of one of our own types, which msgspec cannot write into a schema by itself."""
+    made: T = msgspec.field(default_factory=lambda: value)
+    return made
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where HTTP is answered."""
+
+    host: Annotated[
+        str, Meta(description="Address to listen on; 0.0.0.0 is every interface.", min_length=1)
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(description="TCP port; 0 takes any free one.", ge=0, le=65_535)] = 7223
+
+
+class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much may be held at once; `headrace check` adds it all up."""
+
+    limit: Annotated[
+        Size, Meta(description="Worst case that `headrace check` allows for what the process holds.")
+    ] = default(Size("1GB"))
+    in_flight: Annotated[
+        Size, Meta(description="Bytes read and not yet committed or refused, over all pipelines together.")
+    ] = default(Size("128MB"))
+    channel_records: Annotated[
+        int, Meta(description="Records that wait between two stages of a pipeline.", ge=1)
+    ] = capacities.RAW_CHANNEL_RECORDS
+    channel_bytes: Annotated[Size, Meta(description="Bytes that wait between two stages of a pipeline.")] = (
+        default(Size(capacities.RAW_CHANNEL_BYTES))
+    )
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is logged, always on stderr."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Least severe level that is written.")
+    ] = "info"
+    style: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(description="`json` for machines, `text` for people, `auto`: text on a terminal."),
+    ] = "auto"
+
+
+class PipelineFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One pipeline as written: a source, steps, an index."""
+
+    source: Annotated[
+        dict[str, Any], Meta(description="Where records come from: `type` and that kind's options.")
+    ]
+    transform: Annotated[
+        list[dict[str, Any]], Meta(description="Steps in order, each one kind with its options.")
+    ] = []
+    index: Annotated[str, Meta(description="Name of the index, one of `indexes`.")]
+    commit_interval: Annotated[
+        Duration | None, Meta(description="Longest time between two commits; the top level's if not given.")
+    ] = None
+    batch_bytes: Annotated[
+        Size, Meta(description="How large a batch becomes when there is enough to read.")
+    ] = default(Size(capacities.BATCH_BYTES))
+    channel_records: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="`memory.channel_records` for this pipeline."),
+    ] = None
+    channel_bytes: Annotated[Size | None, Meta(description="`memory.channel_bytes` for this pipeline.")] = (
+        None
+    )
+    dead_letter_limit: Annotated[
+        int, Meta(description="Dead letters kept; when they are full the pipeline pauses.", ge=0)
+    ] = capacities.DEAD_LETTER_LIMIT
+
+
+class SettingsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration file."""
+
+    data_dir: Annotated[
+        Path, Meta(description="Folder of indexes and state, relative to this file; made if it is missing.")
+    ] = default(Path("data"))
+    server: Annotated[ServerSettings, Meta(description="Where HTTP is answered.")] = ServerSettings()
+    memory: Annotated[MemorySettings, Meta(description="How much may be held at once.")] = default(
+        MemorySettings()
+    )
+    drain_timeout: Annotated[
+        Duration, Meta(description="Time to finish what is in flight when told to stop.")
+    ] = default(Duration("30s"))
+    commit_interval: Annotated[
+        Duration, Meta(description="Longest time between two commits, unless a pipeline says otherwise.")
+    ] = default(Duration("1s"))
+    log: Annotated[LogSettings, Meta(description="What is logged.")] = LogSettings()
+    indexes: Annotated[
+        dict[str, dict[str, Any]], Meta(description="Indexes by name: `type` and that kind's options.")
+    ] = {}
+    pipelines: Annotated[dict[str, PipelineFile], Meta(description="Pipelines by name.")] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class IndexConfig:
+    """One index; `options` is the `Settings` of its kind."""
+
+    name: str
+    kind: str
+    options: Any
+
+
+@dataclass(frozen=True, slots=True)
+class StepConfig:
+    """One step; `options` is the `Settings` of its kind; `name` is unique within its pipeline."""
+
+    kind: str
+    name: str
+    options: Any
+    on_reject: OnReject = "dead_letter"
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineConfig:
+    """One pipeline with everything it inherits from the top level filled in.
+
+    commit_interval: seconds; batch_bytes, channel_bytes: bytes; dead_letter_limit: records
+    """
+
+    name: str
+    source_kind: str
+    source_options: Any
+    steps: tuple[StepConfig, ...]
+    index: str
+    commit_interval: Duration
+    batch_bytes: Size
+    channel_records: int
+    channel_bytes: Size
+    dead_letter_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration. Equal settings come from equal configurations, whatever their format.
+
+    data_dir is absolute; `base` is the folder that relative paths in options start from.
+    """
+
+    data_dir: Path
+    base: Path
+    server: ServerSettings = field(default_factory=ServerSettings)
+    memory: MemorySettings = field(default_factory=MemorySettings)
+    drain_timeout: Duration = Duration("30s")  # noqa: RUF009  immutable
+    commit_interval: Duration = Duration("1s")  # noqa: RUF009  immutable
+    log: LogSettings = field(default_factory=LogSettings)
+    indexes: dict[str, IndexConfig] = field(default_factory=dict)
+    pipelines: dict[str, PipelineConfig] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin, compare=False, repr=False)
+
+    @property
+    def source_file(self) -> Path | None:
+        """The file it was read from; None for text and for settings made in Python."""
+        return self.origin.file
+
+    def locate(self, path: Path_) -> str:
+        """`flights.yaml:14` for ("pipelines", "flights", "source"); the file alone without lines."""
+        return self.origin.locate(path)
