@@ -1,8 +1,7 @@
-"""What the tests of the core share: a clock they hold in their hand."""
+"""A clock that tests hold in their hand."""
 
 from __future__ import annotations
 
-import pytest
 from anyio.lowlevel import checkpoint
 
 
@@ -26,13 +25,3 @@ class TickClock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def clock() -> TickClock:
-    return TickClock()
