@@ -39,13 +39,13 @@ class Duration(float):
         return super().__new__(cls, _seconds(value) if isinstance(value, str) else value)
 
     def __str__(self) -> str:
-        if not self:
-            return "0s"
-        unit, factor = next(
-            ((u, f) for u, f in reversed(DURATION_UNITS.items()) if self >= f and (self / f).is_integer()),
-            ("ms", 1e-3) if self < 1 else ("s", 1.0),
-        )
-        return f"{self / factor:g}{unit}"
+        """In the largest unit that gives a whole number; to the microsecond."""
+        micros = round(self * 1_000_000)
+        for unit in ("d", "h", "m", "s", "ms", "us"):
+            factor = round(DURATION_UNITS[unit] * 1_000_000)
+            if micros >= factor and micros % factor == 0:
+                return f"{micros // factor}{unit}"
+        return "0s"
 
     __repr__ = __str__
 
@@ -62,7 +62,7 @@ class Size(int):
         for unit, name in ((1 << 30, "GiB"), (10**9, "GB"), (1 << 20, "MiB"), (10**6, "MB"), (10**3, "kB")):
             if self >= unit and int(self) % unit == 0:
                 return f"{int(self) // unit}{name}"
-        return human(self)
+        return f"{int(self)}B"
 
     __repr__ = __str__
 
@@ -101,8 +101,8 @@ class Secret:
 
 def human(size: float) -> str:
     """A number of bytes for people: `1.5 GB`."""
-    for name in ("B", "kB", "MB", "GB"):
-        if size < 1000 or name == "GB":
+    for name in ("B", "kB", "MB", "GB", "TB"):
+        if size < 999.5 or name == "TB":
             return f"{size:.0f} {name}" if name == "B" else f"{size:.3g} {name}"
         size /= 1000
     raise AssertionError("unreachable")
