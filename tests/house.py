@@ -31,7 +31,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "uvicorn": ("serve",),
     "tantivy": ("index.tantivy",),
     "cramjam": ("ingest.compression", "ingest.files", "core"),
-    "httpx2": ("ingest", "index", "cli", "aio", "serve.forward"),
+    "httpx2": ("ingest", "index", "cli", "aio", "serve.upstream"),
     "tenacity": ("core.retry",),
     "interlock": ("core.breaker",),
     "prometheus_client": ("core.metrics",),
