@@ -103,6 +103,7 @@ class _Loading:
             base=self.base,
             server=file.server,
             memory=file.memory,
+            disk_reserve=file.disk_reserve,
             drain_timeout=file.drain_timeout,
             commit_interval=file.commit_interval,
             log=file.log,

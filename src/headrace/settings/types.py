@@ -110,6 +110,9 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     memory: Annotated[MemorySettings, Meta(description="How much may be held at once.")] = default(
         MemorySettings()
     )
+    disk_reserve: Annotated[
+        Size, Meta(description="Free space of the disk of `data_dir` below which intake pauses.")
+    ] = default(Size("256MB"))
     drain_timeout: Annotated[
         Duration, Meta(description="Time to finish what is in flight when told to stop.")
     ] = default(Duration("30s"))
@@ -172,6 +175,7 @@ class Settings:
     base: Path
     server: ServerSettings = field(default_factory=ServerSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
+    disk_reserve: Size = Size("256MB")  # noqa: RUF009  immutable
     drain_timeout: Duration = Duration("30s")  # noqa: RUF009  immutable
     commit_interval: Duration = Duration("1s")  # noqa: RUF009  immutable
     log: LogSettings = field(default_factory=LogSettings)
