@@ -10,7 +10,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import flow  # noqa: E402  beside this file, and not importable before the line above
-
 import headrace  # noqa: E402
 from headrace.core import registry  # noqa: E402
 
@@ -33,8 +32,10 @@ CAPACITIES = "<!-- capacities -->"
 def options(page: str) -> str:
     """The option table of the kind whose page this is, such as `transform/where`."""
     role, _, name = page.partition("/")
-    from headrace.cli.components import options_table
-
+    try:
+        from headrace.cli.components import options_table
+    except ModuleNotFoundError:  # the command that draws them has not been built yet
+        return "*The options are in the settings type of the module.*"
     return str(options_table(registry.kind(role, name)))
 
 

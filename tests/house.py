@@ -30,14 +30,16 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "starlette": ("serve",),
     "uvicorn": ("serve",),
     "tantivy": ("index.tantivy",),
-    "cramjam": ("ingest.compression", "ingest.files", "core"),
+    "backports": ("ingest.files.compression",),
+    "compression": ("ingest.files.compression",),  # the standard library's, from Python 3.14 on
+    "cramjam": ("ingest.files.compression", "core"),
     "httpx2": ("ingest", "index", "cli", "aio", "serve.upstream"),
     "tenacity": ("core.retry",),
     "interlock": ("core.breaker",),
     "prometheus_client": ("core.metrics",),
     "pythonjsonlogger": ("core.log", "core.telemetry"),
     "ruamel": ("settings",),
-    "sqlglot": ("transform.sql",),
+    "sqlglot": ("transform._fence", "transform.sql"),
     "hypothesis": ("testing",),
     "pytest": ("testing",),
 }
@@ -177,6 +179,12 @@ def undescribed_options(settings: Any) -> Iterator[str]:
             is_tag = "enum" in described and "default" not in described and described.get("enum") == [name]
             if "description" not in described and not in_docstring and not is_tag:
                 yield f"{name or settings}.{option} has no description"
+
+
+def options(settings: Any) -> list[str]:
+    """Names of the options a kind takes at its top level; none where it takes a mapping of free names."""
+    (root,), components = msgspec.json.schema_components([settings])
+    return list(components.get(root.get("$ref", "").removeprefix("#/$defs/"), root).get("properties", {}))
 
 
 def _act(call: ast.Call, room: str) -> str | None:

@@ -1,0 +1,127 @@
+"""Documentation that can be wrong is executed: the chart, the tables, the links, every YAML block."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+import house
+from headrace.core import registry
+from headrace.core.errors import ConfigError
+from headrace.pipeline import capacities
+from headrace.settings import loads
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+KINDS = [(role, name) for role in registry.ROLES for name in registry.kinds(role)]
+
+CONFIGURATION = """
+data_dir: ./data
+indexes:
+  things: { type: tantivy, fields: {} }
+pipelines:
+  things:
+    source: { type: files, paths: [things.ndjson] }
+    index: things
+"""
+
+
+def flow() -> dict[str, Any]:
+    return runpy.run_path(str(DOCS / "flow.py"))
+
+
+def yaml_blocks() -> Iterator[Any]:
+    """Every ```yaml block of every page, named by page and line."""
+    for page in (*PAGES, ROOT / "README.md"):
+        text = page.read_text("utf-8")
+        for block in re.finditer(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            line = text.count("\n", 0, block.start()) + 1
+            yield pytest.param(page, block[1], id=f"{page.relative_to(ROOT)}:{line}")
+
+
+class TestWhatIsGenerated:
+    def test_the_committed_flow_chart_is_the_one_the_capacities_give(self) -> None:
+        assert flow()["chart"]() == (DOCS / "flow.txt").read_text("utf-8"), "run: python docs/flow.py"
+
+    def test_every_capacity_has_its_reason_in_the_table(self) -> None:
+        table = flow()["table"]()
+        names = [name for name in vars(capacities) if name.isupper()]
+        assert [] == [name for name in names if f"`{name}`" not in table]
+
+    @pytest.mark.parametrize(("role", "name"), KINDS)
+    def test_the_option_table_of_every_kind_names_every_option(self, role: str, name: str) -> None:
+        components = pytest.importorskip("headrace.cli.components", reason="draws the tables; not there yet")
+        kind = registry.kind(role, name)
+        table = components.options_table(kind)
+        assert [] == [option for option in house.options(kind.settings_type) if f"`{option}`" not in table]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+class TestEveryPage:
+    def test_begins_with_its_title(self, page: Path) -> None:
+        assert page.read_text("utf-8").startswith("# ")
+
+    def test_links_to_files_that_exist(self, page: Path) -> None:
+        targets = re.findall(r"\]\((?![a-z]+:|#)([^)#\s]+)", page.read_text("utf-8"))
+        assert [] == [target for target in targets if not (page.parent / target).exists()]
+
+
+def as_configuration(page: Path, block: str) -> str:
+    """A page's example as a whole configuration: it may be one, a section of one, a step, or a component."""
+    given = YAML(typ="safe").load(block)
+    whole = YAML(typ="safe").load(CONFIGURATION)
+    pipeline = whole["pipelines"]["things"]
+    if isinstance(given, list):
+        pipeline["transform"] = given
+    elif "type" in given:
+        if page.parent.name == "index":
+            whole["indexes"]["things"] = given
+        else:
+            pipeline["source"] = given
+    elif given.keys() <= {"source", "transform"}:
+        pipeline |= given
+    elif page.parent.name == "transform" and given.keys() & registry.kinds("transform").keys():
+        pipeline["transform"] = [given]
+    else:
+        return _joined(whole, given)
+    return _dumped(whole)
+
+
+def _joined(whole: dict[str, Any], given: dict[str, Any]) -> str:
+    """A section of a configuration beside the sections it left out."""
+    if "pipelines" in given and "indexes" not in given:
+        wanted = [pipeline["index"] for pipeline in given["pipelines"].values()]
+        whole["indexes"] = {
+            name: {"type": "tantivy", "fields": {}} for name in wanted if isinstance(name, str)
+        }
+    elif "indexes" in given and "pipelines" not in given:
+        whole["pipelines"]["things"]["index"] = next(iter(given["indexes"]))
+    return _dumped(whole | given)
+
+
+def _dumped(whole: dict[str, Any]) -> str:
+    return json.dumps(whole, default=str)
+
+
+@pytest.mark.parametrize(("page", "block"), list(yaml_blocks()))
+def test_every_yaml_block_loads(page: Path, block: str) -> None:
+    class AnyValue(dict[str, str]):
+        def __missing__(self, name: str) -> str:
+            return f"a value for {name}"
+
+    text = as_configuration(page, block)
+    loads(text, "json", base=ROOT, environ=AnyValue())
+
+
+def test_an_example_with_a_misspelt_option_would_be_found() -> None:
+    text = as_configuration(DOCS / "ingest" / "files.md", "type: files\npath: [things.ndjson]\n")
+    with pytest.raises(ConfigError, match="path"):
+        loads(text, "json", base=ROOT)
