@@ -244,7 +244,7 @@ def _as_date(value: pl.Expr, dtype: pl.DataType, layout: str | None, *, coerce: 
         whole = _if(value.is_finite() & (value == value.floor()), value.cast(pl.Int64, strict=False))
         return _from_microseconds(whole, 1000)
     if isinstance(dtype, pl.String):
-        parsed = _from_layout(value, layout) if layout else _from_iso(value)
+        parsed = _from_layout(value, layout) if layout else from_iso(value)
         return _from_microseconds(parsed.to_physical(), 1)
     return None
 
@@ -267,7 +267,7 @@ def _from_layout(text: pl.Expr, layout: str) -> pl.Expr:
     )
 
 
-def _from_iso(text: pl.Expr) -> pl.Expr:
+def from_iso(text: pl.Expr) -> pl.Expr:
     """ISO 8601 as Elasticsearch's `strict_date_optional_time` reads it; no zone is UTC.
 
     One fixed layout, never inferred from the data: each text is first brought to the full form. The
