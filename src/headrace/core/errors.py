@@ -69,12 +69,16 @@ class Rewound(HeadraceError):
     """The index rolled back to its last commit: every row written since is gone from it.
 
     `positions` maps (pipeline, partition) to the committed position to resume after; a partition that is
-    missing resumes at its start. Raised to every pipeline that feeds the index.
+    missing resumes at its start. Raised to every pipeline that feeds the index. `disk_full` says that
+    this was the cause: nothing will get better before there is space.
     """
 
-    def __init__(self, message: str, positions: Mapping[tuple[str, str], Position]) -> None:
+    def __init__(
+        self, message: str, positions: Mapping[tuple[str, str], Position], *, disk_full: bool = False
+    ) -> None:
         super().__init__(message)
         self.positions = positions
+        self.disk_full = disk_full
 
 
 class RequestError(HeadraceError):

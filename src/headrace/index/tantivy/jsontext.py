@@ -1,0 +1,83 @@
+"""Columns → JSON texts, a whole frame at once: null fields left out, moments as RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+import polars as pl
+
+
+def object_text(frame: pl.DataFrame) -> pl.Series:
+    """Each row as a JSON object, fields in the frame's order, those that are null left out."""
+    present = [name for name in frame.columns if frame[name].null_count() < frame.height]
+    if not present:
+        return pl.Series(["{}"], dtype=pl.String).new_from_index(0, frame.height)
+    values = frame.select(plain(pl.col(name), frame.schema[name]).alias(name) for name in present)
+    nullable = [name for name in present if values[name].null_count()]
+    if not nullable:
+        return values.select(_encoded(present)).to_series()
+    return values.select(_pieces(present, set(nullable))).to_series()
+
+
+def _encoded(names: list[str]) -> pl.Expr:
+    return pl.struct(names).struct.json_encode()
+
+
+def _pieces(names: list[str], nullable: set[str]) -> pl.Expr:
+    """One rendering per run of fields that are always there, and one per field that may be missing."""
+    pieces: list[pl.Expr] = []
+    run: list[str] = []
+    for name in names:
+        if name not in nullable:
+            run.append(name)
+            continue
+        if run:
+            pieces.append(_bare(run))
+        pieces.append(pl.when(pl.col(name).is_not_null()).then(_bare([name])))
+        run = []
+    if run:
+        pieces.append(_bare(run))
+    return pl.concat_str([pl.lit("{"), pl.concat_str(pieces, separator=",", ignore_nulls=True), pl.lit("}")])
+
+
+def _bare(names: list[str]) -> pl.Expr:
+    """`"a":1,"b":2`: an object without its braces."""
+    return _encoded(names).str.strip_prefix("{").str.strip_suffix("}")
+
+
+def plain(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """The values as types whose JSON is ours: moments in RFC 3339, bytes in base64, decimals as numbers.
+
+    A moment without a zone is one in UTC, as when it is indexed. Decimals become the nearest float.
+    """
+    if isinstance(dtype, pl.Datetime):
+        return _moment(value, dtype)
+    if isinstance(dtype, pl.Binary):
+        return value.bin.encode("base64")
+    if isinstance(dtype, pl.Decimal):
+        return value.cast(pl.Float64)
+    if isinstance(dtype, pl.Array):
+        return plain(value.arr.to_list(), pl.List(dtype.inner))
+    if isinstance(dtype, pl.List):
+        inner = dtype_of(dtype.inner)
+        return value if _is_plain(inner) else value.list.eval(plain(pl.element(), inner))
+    if isinstance(dtype, pl.Struct) and not _is_plain(dtype):
+        fields = [plain(value.struct.field(f.name), dtype_of(f.dtype)).alias(f.name) for f in dtype.fields]
+        return pl.when(value.is_not_null()).then(pl.struct(fields))
+    return value
+
+
+def _moment(value: pl.Expr, dtype: pl.Datetime) -> pl.Expr:
+    if dtype.time_zone is not None:
+        value = value.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return value.dt.to_string("iso:strict") + pl.lit("Z")
+
+
+def _is_plain(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return all(_is_plain(dtype_of(field.dtype)) for field in dtype.fields)
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return isinstance(dtype, pl.List) and _is_plain(dtype_of(dtype.inner))
+    return not isinstance(dtype, (pl.Datetime, pl.Binary, pl.Decimal))
+
+
+def dtype_of(inner: pl.DataType | pl.datatypes.DataTypeClass) -> pl.DataType:
+    return inner if isinstance(inner, pl.DataType) else inner()

@@ -1,0 +1,102 @@
+"""Position documents: how far each partition is, inside the commit that made it so."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import tantivy
+
+from headrace.core.errors import StoreError
+from headrace.index.tantivy.schema import POSITION, POSITION_DATA, POSITION_MARK, positions_query
+from headrace.model import Ledger, PartitionKey, Position, Watermarks
+
+
+class PositionDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One partition's state, rewritten by each commit in which it moved.
+
+    next_seq: the index's `_seq` counter as of that commit; the highest of all partitions counts
+    rows:     rows ever written for this partition, replaced and deleted ones included
+    """
+
+    pipeline: str
+    partition: str
+    position: Position
+    ledger: Ledger = Ledger()
+    next_seq: int = 0
+    rows: int = 0
+
+    @property
+    def key(self) -> PartitionKey:
+        return (self.pipeline, self.partition)
+
+    @property
+    def term(self) -> str:
+        return position_term(self.key)
+
+    @property
+    def engine_line(self) -> str:
+        """The document as the engine's JSON."""
+        data = base64.b64encode(msgspec.json.encode(self)).decode()
+        return msgspec.json.encode({POSITION: [self.term, POSITION_MARK], POSITION_DATA: data}).decode()
+
+
+class _StoredPosition(msgspec.Struct, frozen=True):
+    """`Position` in a form that the decoder knows: its recursive JSON type is beyond it."""
+
+    record: int
+    state: dict[str, Any] = {}
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    pipeline: str
+    partition: str
+    position: _StoredPosition
+    ledger: Ledger = Ledger()
+    next_seq: int = 0
+    rows: int = 0
+
+
+def position_term(key: PartitionKey) -> str:
+    """The term of `_pos` that only this partition's document has."""
+    return msgspec.json.encode(key).decode()
+
+
+def read_positions(index: tantivy.Index, searcher: tantivy.Searcher) -> list[PositionDocument]:
+    """All position documents of one commit. Raises StoreError where one cannot be read."""
+    query = positions_query(index.schema)
+    # The engine reserves memory for `limit` hits at once, and panics at 0.
+    limit = max(1, count(searcher, query))
+    return [_read(searcher.doc(address)) for _, address in searcher.search(query, limit=limit).hits]
+
+
+def count(searcher: tantivy.Searcher, query: tantivy.Query) -> int:
+    """How many documents match."""
+    found: int = searcher.search(query, limit=1).count  # type: ignore[attr-defined]
+    return found
+
+
+def _read(document: tantivy.Document) -> PositionDocument:
+    data = document.get_first(POSITION_DATA)
+    try:
+        stored = msgspec.json.decode(bytes(data or b""), type=_Stored)
+    except msgspec.DecodeError as error:
+        term = (document.get_all(POSITION) or ["?"])[0]
+        raise StoreError(f"the position of {term} cannot be read: {error}; index again") from error
+    return PositionDocument(
+        pipeline=stored.pipeline,
+        partition=stored.partition,
+        position=Position(stored.position.record, stored.position.state),
+        ledger=stored.ledger,
+        next_seq=stored.next_seq,
+        rows=stored.rows,
+    )
+
+
+def watermarks(documents: Iterable[PositionDocument]) -> Watermarks:
+    """Both watermarks are one in the plain directory: a commit is visible and durable at once."""
+    by_key = {document.key: document for document in documents}
+    positions: Mapping[PartitionKey, Position] = {key: found.position for key, found in by_key.items()}
+    return Watermarks(positions, positions, {key: found.ledger for key, found in by_key.items()})

@@ -1,0 +1,332 @@
+"""Frames → the engine's JSON, column by column: Python never sees a value.
+
+What the engine must never be given is taken out here: nulls (refused), values of another type than declared
+(some are refused, an integer in a date field kills the writer later), numbers that are not finite. A value
+that cannot become its declared type goes to the dynamic pair under the same path, or its row is rejected,
+as `dynamic` says. NaN is a missing value everywhere: JSON has no other name for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from headrace.fields import Field, FieldType, cast
+from headrace.index.tantivy.jsontext import dtype_of, object_text, plain
+from headrace.index.tantivy.schema import DYNAMIC, DYNAMIC_TEXT, ID, SOURCE, EngineSchema
+from headrace.model import RECORD, RESERVED, Rejection
+
+ORDINAL: Final = "_ordinal"
+BODY: Final = "_body"
+
+LONGEST_ID: Final = 512
+"""Bytes. Past 65,530 the engine stores an id without indexing it: an upsert would double the record."""
+
+ID_SEPARATOR: Final = "|"
+
+STAGE: Final = "index"
+
+_AS_THEY_ARE: Final = {
+    FieldType.TEXT,
+    FieldType.KEYWORD,
+    FieldType.INTEGER,
+    FieldType.UNSIGNED,
+    FieldType.BOOLEAN,
+}
+"""Kinds whose values are fit for the engine whenever the frame's type is the declared one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows ready for the engine, and those that are not.
+
+    frame:     RECORD, ORDINAL, `_id` (null where it is to be derived), `_source` and `_body` as JSON texts;
+               `_body` is null where `_source` serves as well
+    conflicts: per declared field, how many values went to the dynamic pair instead
+    """
+
+    frame: pl.DataFrame
+    rejections: tuple[Rejection, ...] = ()
+    conflicts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Rows that cannot be indexed: where, the reason's code, and the column that shows why."""
+
+    where: pl.Series
+    reason: str
+    expected: str
+    found: pl.Series
+
+
+@dataclass(frozen=True, slots=True)
+class RowFormat:
+    """How frames become rows of one index."""
+
+    schema: EngineSchema
+    key: tuple[str, ...]
+    dynamic: str
+
+    def render(self, frame: pl.DataFrame) -> Rows:
+        """The rows of a frame that has RECORD and ORDINAL."""
+        user = _without_nan(frame.drop(RECORD, ORDINAL))
+        raw = self._declared(user)
+        typed, failed = self._typed(raw)
+        unknown = self._unknown(user)
+        ids = self._ids(user, typed)
+        refusals = [
+            *self._reserved(user),
+            *(self._missing_ids(user, ids) if ids is not None else ()),
+            *self._wrong_types(raw, failed),
+            *self._unknown_fields(unknown),
+        ]
+        source = object_text(user)
+        body = None
+        if not self._shareable(user, raw, failed):
+            body = self._body(raw, typed, failed, unknown)
+        empty = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
+        rows = pl.DataFrame(
+            {
+                RECORD: frame[RECORD],
+                ORDINAL: frame[ORDINAL],
+                ID: empty if ids is None else ids,
+                SOURCE: source,
+                BODY: empty if body is None else body,
+            }
+        )
+        conflicts = (
+            {name: int(where.sum()) for name, where in failed.items()} if self.dynamic == "true" else {}
+        )
+        return Rows(*_refuse(rows, refusals), conflicts)
+
+    def _declared(self, user: pl.DataFrame) -> pl.DataFrame:
+        """The columns with an engine field of their own, nested ones brought up, by their declared name."""
+        found = ((name, _locate(user.schema, name)) for name in self.schema.columns)
+        return user.select(value.alias(name) for name, value in found if value is not None)
+
+    def _typed(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+        """Values as their declared types, and per field where that failed."""
+        typed = raw.with_columns(
+            cast(name, dtype, self.schema.fields[name], coerce=False)
+            for name, dtype in raw.schema.items()
+            if not _fits(dtype, self.schema.fields[name])
+        )
+        failed = {
+            name: raw[name].is_not_null() & typed[name].is_null()
+            for name in raw.columns
+            if typed[name].null_count() > raw[name].null_count()
+        }
+        return typed, failed
+
+    def _unknown(self, user: pl.DataFrame) -> pl.DataFrame:
+        """What has no engine field of its own, by path (a dot in a key is a path to the engine)."""
+        leaves: dict[str, pl.Expr] = {}
+        for name, dtype in user.schema.items():
+            for path, value in _leftover(name, pl.col(name), dtype, self.schema.columns):
+                leaves.setdefault(path, value.alias(path))
+        return user.select(leaves.values())
+
+    def _ids(self, user: pl.DataFrame, typed: pl.DataFrame) -> pl.Series | None:
+        if not self.key:
+            return None
+        parts = [_id_part(user, typed, name) for name in self.key]
+        if len(parts) == 1:
+            return parts[0]
+        # Escaped, so that ("a|b", "c") and ("a", "b|c") stay two ids.
+        escaped = [
+            part.str.replace_all("\\", "\\\\", literal=True).str.replace_all(
+                ID_SEPARATOR, f"\\{ID_SEPARATOR}", literal=True
+            )
+            for part in parts
+        ]
+        columns = pl.DataFrame([part.alias(str(number)) for number, part in enumerate(escaped)])
+        return columns.select(pl.concat_str(pl.all(), separator=ID_SEPARATOR)).to_series()
+
+    def _missing_ids(self, user: pl.DataFrame, ids: pl.Series) -> Iterator[_Refusal]:
+        missing = ids.is_null() | (ids == "")
+        key = ", ".join(self.key)
+        if missing.any():
+            present = [name for name in user.columns if name in self.key]
+            found = user.select(pl.struct(present) if present else pl.lit("nothing")).to_series()
+            yield _Refusal(missing, "missing_id", f"{key}: a value to make the id of", _tall(found, user))
+        length = ids.str.len_bytes()
+        long = (length > LONGEST_ID).fill_null(value=False)
+        if long.any():
+            yield _Refusal(long, "id_too_long", f"{key}: at most {LONGEST_ID} bytes", length)
+
+    def _wrong_types(self, raw: pl.DataFrame, failed: Mapping[str, pl.Series]) -> Iterator[_Refusal]:
+        if self.dynamic == "true":
+            return
+        for name, where in failed.items():
+            declared = self.schema.fields[name]
+            kind = f"{declared.type}[]" if declared.array else declared.type
+            yield _Refusal(where, "wrong_type", f"{name}: {kind}", raw[name])
+
+    def _unknown_fields(self, unknown: pl.DataFrame) -> Iterator[_Refusal]:
+        if self.dynamic != "strict":
+            return
+        for name in unknown.columns:
+            inside = _declared_inside(name, self.schema.fields)
+            if not inside and unknown[name].null_count() < unknown.height:
+                where = unknown[name].is_not_null()
+                yield _Refusal(where, "unknown_field", f"{name}: no such field", unknown[name])
+
+    @staticmethod
+    def _reserved(user: pl.DataFrame) -> Iterator[_Refusal]:
+        for name in RESERVED.intersection(user.columns):
+            where = user[name].is_not_null()
+            yield _Refusal(where, "reserved_field", f"{name}: a name of ours", user[name])
+
+    def _shareable(self, user: pl.DataFrame, raw: pl.DataFrame, failed: Mapping[str, pl.Series]) -> bool:
+        """Whether `_source` is just what the engine is to index: one rendering less."""
+        return (
+            not failed
+            and set(user.columns) == set(raw.columns)
+            and all(self.schema.columns[name] == name for name in raw.columns)
+            and all(
+                dtype == self.schema.fields[name].dtype and not isinstance(dtype, pl.List)
+                for name, dtype in raw.schema.items()
+            )
+        )
+
+    def _body(
+        self,
+        raw: pl.DataFrame,
+        typed: pl.DataFrame,
+        failed: Mapping[str, pl.Series],
+        unknown: pl.DataFrame,
+    ) -> pl.Series:
+        lists = [name for name, dtype in typed.schema.items() if isinstance(dtype, pl.List)]
+        columns = typed.with_columns(pl.col(lists).list.drop_nulls()).rename(
+            self.schema.columns, strict=False
+        )
+        dynamic = self._dynamic_text(raw, failed, unknown)
+        text = object_text(columns)
+        if dynamic is None:
+            return text
+        return _joined(text, dynamic)
+
+    def _dynamic_text(
+        self, raw: pl.DataFrame, failed: Mapping[str, pl.Series], unknown: pl.DataFrame
+    ) -> pl.Series | None:
+        """The JSON object both fields of the dynamic pair get; None where they stay away."""
+        if self.dynamic != "true":
+            unknown = unknown.select(
+                name for name in unknown.columns if _declared_inside(name, self.schema.fields)
+            )
+            failed = {}
+        conflicts = [
+            raw.select(pl.when(where).then(pl.col(name)).alias(name)).to_series()
+            for name, where in failed.items()
+        ]
+        columns = unknown.with_columns(conflicts) if unknown.width else pl.DataFrame(conflicts)
+        return object_text(columns) if columns.width else None
+
+
+def _fits(dtype: pl.DataType, declared: Field) -> bool:
+    return declared.kind in _AS_THEY_ARE and dtype == declared.dtype
+
+
+def _declared_inside(path: str, fields: Mapping[str, Field]) -> bool:
+    """Whether a path is a declared field without engine column (json, degraded), or inside one."""
+    parts = path.split(".")
+    return any(".".join(parts[:end]) in fields for end in range(1, len(parts) + 1))
+
+
+def _locate(schema: Mapping[str, pl.DataType], name: str) -> pl.Expr | None:
+    """A column by its name, or by its path through structs."""
+    if name in schema:
+        return pl.col(name)
+    head, *path = name.split(".")
+    dtype = schema.get(head)
+    value = pl.col(head)
+    for part in path:
+        inner = _struct_fields(dtype) if isinstance(dtype, pl.Struct) else {}
+        if part not in inner:
+            return None
+        dtype, value = inner[part], value.struct.field(part)
+    return value if dtype is not None else None
+
+
+def _struct_fields(dtype: pl.Struct) -> dict[str, pl.DataType]:
+    return {inner.name: dtype_of(inner.dtype) for inner in dtype.fields}
+
+
+def _leftover(
+    path: str, value: pl.Expr, dtype: pl.DataType, columns: Mapping[str, str]
+) -> Iterator[tuple[str, pl.Expr]]:
+    """A column without the parts of it that have engine fields."""
+    if path in columns:
+        return
+    if isinstance(dtype, pl.Struct) and any(name.startswith(f"{path}.") for name in columns):
+        for inner, inner_type in _struct_fields(dtype).items():
+            yield from _leftover(f"{path}.{inner}", value.struct.field(inner), inner_type, columns)
+        return
+    yield path, value
+
+
+def _without_nan(frame: pl.DataFrame) -> pl.DataFrame:
+    floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
+    lists = [
+        pl.col(name).list.eval(pl.element().fill_nan(None))
+        for name, dtype in frame.schema.items()
+        if isinstance(dtype, pl.List) and dtype.inner.is_float()
+    ]
+    if not floats and not lists:
+        return frame
+    return frame.with_columns(pl.col(floats).fill_nan(None), *lists)
+
+
+def _id_part(user: pl.DataFrame, typed: pl.DataFrame, name: str) -> pl.Series:
+    """One key field as text; null where there is none, or where it is no scalar."""
+    found = _locate(user.schema, name)
+    if found is None:
+        return pl.Series([None], dtype=pl.String).new_from_index(0, user.height)
+    given = _scalar_text(user.select(found.alias(name)).to_series())
+    if name not in typed.columns or typed[name].dtype == user.schema.get(name):
+        return given
+    # A declared key has one spelling, whatever type a record gave it in: as typed where that is possible.
+    canonical = _scalar_text(typed[name])
+    return pl.select(pl.coalesce(canonical, given)).to_series()
+
+
+def _scalar_text(values: pl.Series) -> pl.Series:
+    if values.dtype.is_nested() or isinstance(values.dtype, pl.Binary):
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(values))
+    text = values.to_frame("id").select(plain(pl.col("id"), values.dtype).cast(pl.String))
+    return text.to_series()
+
+
+def _joined(text: pl.Series, dynamic: pl.Series) -> pl.Series:
+    """The object with the dynamic pair put in front of its fields."""
+    frame = pl.DataFrame({"text": text, "dynamic": dynamic})
+    rest = pl.when(pl.col("text") == "{}").then(pl.lit("}")).otherwise("," + pl.col("text").str.slice(1))
+    pair = [pl.lit(f'{{"{DYNAMIC}":'), "dynamic", pl.lit(f',"{DYNAMIC_TEXT}":'), "dynamic", rest]
+    return frame.select(pl.concat_str(pair).alias(BODY)).to_series()
+
+
+def _tall(values: pl.Series, frame: pl.DataFrame) -> pl.Series:
+    return values if len(values) == frame.height else values.new_from_index(0, frame.height)
+
+
+def _refuse(rows: pl.DataFrame, refusals: Sequence[_Refusal]) -> tuple[pl.DataFrame, tuple[Rejection, ...]]:
+    """Take refused rows out; the first reason of each is told."""
+    told: dict[int, Rejection] = {}
+    for refusal in refusals:
+        for row in refusal.where.arg_true():
+            if row not in told:
+                told[row] = Rejection(
+                    record=rows[RECORD][row],
+                    ordinal=rows[ORDINAL][row],
+                    stage=STAGE,
+                    reason=refusal.reason,
+                    detail=f"expected {refusal.expected}; found {str(refusal.found[row])[:200]!r}",
+                )
+    if not told:
+        return rows, ()
+    kept = rows.with_row_index("_row").filter(~pl.col("_row").is_in(list(told))).drop("_row")
+    return kept, tuple(told[row] for row in sorted(told))
