@@ -26,7 +26,7 @@ check: $(READY)  ## all that is checked without running: format, lint, types, la
 	@$(PY) -m mypy src tests
 	@$(VENV)/bin/lint-imports --no-cache
 	@$(PY) scripts/scan.py
-	@$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@$(PY) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 
 format: $(READY)  ## put every file into its one format, and mend what can be mended
 	@$(VENV)/bin/ruff check --fix-only -q .
@@ -42,7 +42,7 @@ torture: $(READY)  ## 100 real kills at random moments, each record counted afte
 	@$(PY) -m pytest -m torture --timeout=0 $(PYTEST_ARGS)
 
 docs: $(READY)  ## build the documentation into docs/_build/html
-	@$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@$(PY) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 pins: $(READY)  ## write constraints.txt anew: the newest versions that pyproject.toml allows
