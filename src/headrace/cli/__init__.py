@@ -1,1 +1,5 @@
-"""What people type: one module per command group."""
+"""What people type: one module per command group, imported only when its command is invoked."""
+
+from headrace.cli.app import main
+
+__all__ = ["main"]

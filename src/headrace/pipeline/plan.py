@@ -74,7 +74,7 @@ class Plan:
 
 
 def _without_unset(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """The frame without the columns that were only there for the steps to see: a document keeps its fields."""
+    """The frame without the columns that only the steps were to see: a document keeps the fields it had."""
     unset = [name for name in names if name in frame.columns and frame[name].null_count() == frame.height]
     return frame.drop(unset)
 
