@@ -11,6 +11,7 @@ sys.path.insert(0, str(HERE))
 
 import flow  # noqa: E402  beside this file, and not importable before the line above
 import headrace  # noqa: E402
+from headrace.cli.components import options_table  # noqa: E402
 from headrace.core import registry  # noqa: E402
 
 project = "Headrace"
@@ -32,11 +33,7 @@ CAPACITIES = "<!-- capacities -->"
 def options(page: str) -> str:
     """The option table of the kind whose page this is, such as `transform/where`."""
     role, _, name = page.partition("/")
-    try:
-        from headrace.cli.components import options_table
-    except ModuleNotFoundError:  # the command that draws them has not been built yet
-        return "*The options are in the settings type of the module.*"
-    return str(options_table(registry.kind(role, name)))
+    return options_table(registry.kind(role, name))
 
 
 def fill(_app: object, page: str, source: list[str]) -> None:

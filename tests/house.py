@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import msgspec
+from headrace.cli import components
 
 Rule: TypeAlias = Callable[[Path], Iterator[str]]
 
@@ -32,7 +32,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "tantivy": ("index.tantivy",),
     "backports": ("ingest.files.compression",),
     "compression": ("ingest.files.compression",),  # the standard library's, from Python 3.14 on
-    "cramjam": ("ingest.files.compression", "core"),
+    "cramjam": ("ingest.files.compression", "pipeline.deadletter", "core"),
     "httpx2": ("ingest", "index", "cli", "aio", "serve.upstream", "remote"),
     "tenacity": ("core.retry",),
     "interlock": ("core.breaker",),
@@ -156,6 +156,21 @@ def undocumented_metrics(package: Path, page: Path) -> Iterator[str]:
             yield f"{name} is not in {page.name}"
 
 
+def unused_capacities(package: Path) -> Iterator[str]:
+    """Constants of pipeline/capacities that nothing uses: the flow chart would show a bound that is none."""
+    (declared,) = [module for module in modules(package) if module.name == "pipeline.capacities"]
+    names = [
+        node.target.id
+        for node in declared.tree.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    ]
+    others = [module.text for module in modules(package) if module.name != declared.name]
+    for name in names:
+        inside = len(re.findall(rf"\b{name}\b", declared.text)) > 1
+        if not inside and not any(re.search(rf"\b{name}\b", text) for text in others):
+            yield f"{name} bounds nothing"
+
+
 def missing_files(root: Path, role: str, kind: str) -> Iterator[str]:
     """What a kind lacks of its three files: the module is there, so its test and its page."""
     tests = root / "tests" / role
@@ -169,22 +184,15 @@ def missing_files(root: Path, role: str, kind: str) -> Iterator[str]:
 
 
 def undescribed_options(settings: Any) -> Iterator[str]:
-    """Options without a description: neither `Meta(description=…)` nor a line «name: …» in the docstring."""
-    (root,), components = msgspec.json.schema_components([settings])
-    for name, schema in [("", root), *components.items()]:
-        for option, described in schema.get("properties", {}).items():
-            in_docstring = re.search(
-                rf"^\s*{re.escape(option)}:", schema.get("description", ""), re.MULTILINE
-            )
-            is_tag = "enum" in described and "default" not in described and described.get("enum") == [name]
-            if "description" not in described and not in_docstring and not is_tag:
-                yield f"{name or settings}.{option} has no description"
+    """Options, at any depth, that the generated table could say nothing about."""
+    for row in components.options(settings):
+        if not row.description:
+            yield f"{row.option} has no description"
 
 
-def options(settings: Any) -> list[str]:
-    """Names of the options a kind takes at its top level; none where it takes a mapping of free names."""
-    (root,), components = msgspec.json.schema_components([settings])
-    return list(components.get(root.get("$ref", "").removeprefix("#/$defs/"), root).get("properties", {}))
+def libraries(module: Module) -> set[str]:
+    """Top-level packages that a module imports, ours and the standard library's included."""
+    return {library for _, library in _imports(module)}
 
 
 def _act(call: ast.Call, room: str) -> str | None:

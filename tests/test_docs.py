@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import house
+from headrace.cli.components import options_table
 from headrace.core import registry
 from headrace.core.errors import ConfigError
 from headrace.pipeline import capacities
@@ -57,11 +59,14 @@ class TestWhatIsGenerated:
         assert [] == [name for name in names if f"`{name}`" not in table]
 
     @pytest.mark.parametrize(("role", "name"), KINDS)
-    def test_the_option_table_of_every_kind_names_every_option(self, role: str, name: str) -> None:
-        components = pytest.importorskip("headrace.cli.components", reason="draws the tables; not there yet")
-        kind = registry.kind(role, name)
-        table = components.options_table(kind)
-        assert [] == [option for option in house.options(kind.settings_type) if f"`{option}`" not in table]
+    def test_the_page_of_every_kind_gets_its_option_table(
+        self, role: str, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        source = [(DOCS / role / f"{name}.md").read_text("utf-8")]
+        runpy.run_path(str(DOCS / "conf.py"))["fill"](None, f"{role}/{name}", source)
+        assert house.OPTIONS_MARK not in source[0]
+        assert options_table(registry.kind(role, name)) in source[0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))

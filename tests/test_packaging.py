@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -16,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import headrace
+import house
 
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -86,6 +88,22 @@ class TestPins:
         file.write_text(f"fine\nurl = {'.'.join(parts)}\n", "utf-8")
         (found,) = scan["findings"](tmp_path, [file])
         assert found.startswith("lock.txt:2: names ")
+
+
+UNSEEN = {"httptools"}
+"""Used by uvicorn when it is there, and never imported by us."""
+
+
+def test_every_dependency_of_the_core_is_imported_somewhere() -> None:
+    names = packages_distributions()
+    imported = {
+        canonicalize_name(distribution)
+        for module in house.modules(ROOT / "src" / "headrace")
+        for library in house.libraries(module)
+        for distribution in names.get(library, ())
+    }
+    wanted = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
+    assert set() == wanted - imported - UNSEEN
 
 
 class TestTheWheel:

@@ -12,6 +12,7 @@ import pytest
 
 import house
 from headrace.core import registry
+from headrace.units import decode
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "headrace"
@@ -19,9 +20,7 @@ KINDS = [(role, name) for role in registry.ROLES for name in registry.kinds(role
 
 
 class Inner(msgspec.Struct):
-    """described: in its docstring"""
-
-    described: int
+    described: Annotated[int, msgspec.Meta(description="a number")]
     bare: int
 
 
@@ -69,6 +68,7 @@ class TestTheTree:
             house.prints,
             house.homeless_libraries,
             house.acting_components,
+            house.unused_capacities,
         ],
         ids=lambda rule: str(rule.__name__),
     )
@@ -99,7 +99,7 @@ class TestEveryKind:
         examples = kind.load().examples
         assert examples
         for example in examples:
-            msgspec.convert(example, kind.settings_type)
+            msgspec.convert(example, kind.settings_type, dec_hook=decode)
 
 
 class TestEachRuleBites:
@@ -190,6 +190,11 @@ class TestEachRuleBites:
         page.write_text("`headrace_b` is a gauge.", "utf-8")
         assert ["headrace_a_total is not in operations.md"] == list(house.undocumented_metrics(package, page))
 
+    def test_a_capacity_that_bounds_nothing_is_found(self, tmp_path: Path) -> None:
+        capacities = "A: Final = 1\nB: Final = 2\nC: Final = A + 1"
+        package = write(tmp_path / "headrace", pipeline__capacities=capacities, pipeline__stages="use(C)")
+        assert ["B bounds nothing"] == list(house.unused_capacities(package))
+
     def test_a_kind_without_test_and_page_is_found(self, tmp_path: Path) -> None:
         found = list(house.missing_files(tmp_path, "ingest", "redis"))
         assert [
@@ -198,7 +203,7 @@ class TestEachRuleBites:
         ] == found
 
     def test_an_undescribed_option_is_found_in_depth(self) -> None:
-        assert ["Inner.bare has no description"] == list(house.undescribed_options(HalfDescribed))
+        assert ["`inner.NAME.bare` has no description"] == list(house.undescribed_options(HalfDescribed))
 
     def test_an_unfinished_note_is_found(self, tmp_path: Path) -> None:
         note = "todo".upper()
