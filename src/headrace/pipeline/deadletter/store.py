@@ -1,38 +1,31 @@
-"""Dead letters: rejected records kept in SQLite, until they are fixed, replayed or purged.
-
-A letter is written before the commit that covers its record, and is real only once that commit is durable:
-the letter of record r is real if and only if r < the durable position of its partition (PROTOCOL 15).
-Readers see real ones only; at start, and after a rollback, all others are deleted, for they come again.
-"""
+"""The writing side of the dead letters: the ingester alone."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-import cramjam
 import msgspec
 
 from headrace.core.errors import Retryable
-from headrace.core.state import explained, open_database, open_reader, transaction
+from headrace.core.state import explained, open_database, transaction
 from headrace.model import PartitionKey
-
-APPLICATION_ID: Final = 0x48524454
-VERSION: Final = 1
+from headrace.pipeline.deadletter.letter import DeadLetter, row
+from headrace.pipeline.deadletter.view import (
+    APPLICATION_ID,
+    REAL,
+    VERSION,
+    condition_of,
+    count_of,
+    reasons_of,
+)
 
 LIMIT: Final = 100_000
 """Letters a pipeline may keep; when there are so many, the input is wrong and not a record."""
-
-ORIGINAL_BYTES: Final = 64 * 1024
-"""Of a record's own bytes this much is kept; a 100 MB line must not fill the store."""
-
-DETAIL_CHARACTERS: Final = 4_096
-COMPRESS_FROM: Final = 256
-"""Below this zstd's own frame eats what it saves."""
 
 SCHEMA: Final = """
 CREATE TABLE letter (
@@ -51,8 +44,6 @@ CREATE TABLE durable (
 CREATE TABLE evicted (pipeline TEXT PRIMARY KEY, letters INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-REAL: Final = "letter JOIN durable USING (pipeline, partition) WHERE letter.record < durable.record"
-
 UPSERT: Final = """
 INSERT INTO letter (pipeline, partition, record, ordinal, stage, reason, detail, original, compressed,
                     truncated, origin, position, time, batch)
@@ -63,42 +54,9 @@ ON CONFLICT (pipeline, partition, record, ordinal, stage) DO UPDATE SET
     position = excluded.position, time = excluded.time, batch = excluded.batch
 """
 
-COLUMNS: Final = """letter.id, letter.pipeline, letter.partition, letter.record, ordinal, stage, reason,
-detail, original, compressed, truncated, origin, position, time, batch"""
-NAMES: Final = [name.strip().removeprefix("letter.") for name in COLUMNS.split(",")]
-
 
 class DeadLettersFull(Retryable):
     """A pipeline's limit is reached: it pauses until letters are fixed, replayed or purged."""
-
-
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """One rejected record; its key is (pipeline, partition, record, ordinal, stage).
-
-    record:    number of the record in its partition
-    original:  the record's own bytes, at most `ORIGINAL_BYTES`; None where they are not known
-    truncated: `original` is only the beginning
-    origin:    where people find it: a path, a topic
-    position:  where in the origin, in words: "line 37", "offset 120"
-    time:      unix time in seconds of the rejection
-    batch:     correlates it with the log
-    id:        given by the store, never used twice
-    """
-
-    pipeline: str
-    partition: str
-    record: int
-    stage: str
-    reason: str
-    detail: str
-    ordinal: int = 0
-    original: bytes | None = None
-    truncated: bool = False
-    origin: str = ""
-    position: str = ""
-    time: float = 0.0
-    batch: str = ""
-    id: int = 0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -188,7 +146,7 @@ class DeadLetters:
 
     def purge(self, pipeline: str, reason: str | None = None) -> int:
         """Delete real letters for good; returns how many."""
-        condition, values = _condition(pipeline=pipeline, reason=reason)
+        condition, values = condition_of(pipeline=pipeline, reason=reason)
         with self._writing() as database:
             chosen = f"SELECT letter.id FROM {REAL}{condition}"  # noqa: S608  constants only
             return database.execute(f"DELETE FROM letter WHERE id IN ({chosen})", values).rowcount  # noqa: S608
@@ -196,7 +154,7 @@ class DeadLetters:
     def count(self, pipeline: str | None = None) -> int:
         """Real letters."""
         with self._reading() as database:
-            return _count(database, pipeline)
+            return count_of(database, pipeline)
 
     def kept(self, pipeline: str) -> int:
         """Letters on disk, those included that are not real yet: what a limit is compared with."""
@@ -206,7 +164,7 @@ class DeadLetters:
     def reasons(self, pipeline: str | None = None) -> dict[str, int]:
         """Real letters by reason, the most frequent first."""
         with self._reading() as database:
-            return _reasons(database, pipeline)
+            return reasons_of(database, pipeline)
 
     def evicted(self, pipeline: str) -> int:
         """Letters of a pipeline that were ever deleted to make room: a term of its ledger."""
@@ -235,7 +193,7 @@ class DeadLetters:
     def _store(self, letters: Sequence[DeadLetter]) -> int:
         with self._writing() as database:
             before = {name: _kept(database, name) for name in {letter.pipeline for letter in letters}}
-            database.executemany(UPSERT, map(_row, letters))
+            database.executemany(UPSERT, map(row, letters))
             return sum(self._keep_limit(database, name, kept) for name, kept in before.items())
 
     def _keep_limit(self, database: sqlite3.Connection, pipeline: str, before: int) -> int:
@@ -252,56 +210,6 @@ class DeadLetters:
                 after=5.0,
             )
         return 0
-
-
-class DeadLetterView:
-    """The reading side, for any process, beside the writer or without one. A missing file is empty.
-
-    Each call opens the file anew, so it may be used from any thread and outlive the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def list(
-        self,
-        pipeline: str | None = None,
-        reason: str | None = None,
-        stage: str | None = None,
-        *,
-        limit: int = 100,
-        after: int = 0,
-    ) -> Sequence[DeadLetter]:
-        """Real letters by id, oldest first; `after` is the last id of the page before."""
-        condition, values = _condition(pipeline=pipeline, reason=reason, stage=stage)
-        query = f"SELECT {COLUMNS} FROM {REAL}{condition} AND letter.id > ? ORDER BY letter.id LIMIT ?"  # noqa: S608
-        with self._reading() as database:
-            rows = database.execute(query, (*values, after, limit)) if database else ()
-            return [_letter(row) for row in rows]
-
-    def show(self, letter_id: int) -> DeadLetter | None:
-        """One real letter."""
-        found = self.list(limit=1, after=letter_id - 1)
-        return found[0] if found and found[0].id == letter_id else None
-
-    def count(self, pipeline: str | None = None) -> int:
-        with self._reading() as database:
-            return _count(database, pipeline) if database else 0
-
-    def reasons(self, pipeline: str | None = None) -> dict[str, int]:
-        """Real letters by reason, the most frequent first."""
-        with self._reading() as database:
-            return _reasons(database, pipeline) if database else {}
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        with explained(self.path):
-            database = open_reader(self.path, application_id=APPLICATION_ID, version=VERSION)
-            if database is None:
-                yield None
-                return
-            with closing(database):
-                yield database
 
 
 def _migrate(database: sqlite3.Connection, found: int) -> None:
@@ -348,58 +256,3 @@ def _evict(database: sqlite3.Connection, pipeline: str, number: int) -> int:
         (pipeline, number),
     )
     return number
-
-
-def _condition(**wanted: str | None) -> tuple[str, tuple[str, ...]]:
-    """« AND pipeline = ?…» and its values, for what is given; the names are ours, never a user's."""
-    given = {name: value for name, value in wanted.items() if value is not None}
-    return "".join(f" AND {name} = ?" for name in given), tuple(given.values())
-
-
-def _count(database: sqlite3.Connection, pipeline: str | None) -> int:
-    condition, values = _condition(pipeline=pipeline)
-    return int(database.execute(f"SELECT count(*) FROM {REAL}{condition}", values).fetchone()[0])  # noqa: S608
-
-
-def _reasons(database: sqlite3.Connection, pipeline: str | None) -> dict[str, int]:
-    condition, values = _condition(pipeline=pipeline)
-    query = f"SELECT reason, count(*) AS n FROM {REAL}{condition} GROUP BY reason ORDER BY n DESC, reason"  # noqa: S608
-    return dict(database.execute(query, values).fetchall())
-
-
-def _row(letter: DeadLetter) -> tuple[object, ...]:
-    original = letter.original
-    truncated = letter.truncated
-    if original is not None and len(original) > ORIGINAL_BYTES:
-        original, truncated = original[:ORIGINAL_BYTES], True
-    compressed = original is not None and len(original) > COMPRESS_FROM
-    return (
-        letter.pipeline,
-        letter.partition,
-        letter.record,
-        letter.ordinal,
-        letter.stage,
-        letter.reason,
-        _storable(letter.detail),
-        bytes(cramjam.zstd.compress(original)) if original is not None and compressed else original,
-        compressed,
-        truncated,
-        _storable(letter.origin),
-        _storable(letter.position),
-        letter.time,
-        letter.batch,
-    )
-
-
-def _letter(row: tuple[Any, ...]) -> DeadLetter:
-    values = dict(zip(NAMES, row, strict=True))
-    if values.pop("compressed"):
-        values["original"] = bytes(cramjam.zstd.decompress(values["original"]))
-    values["truncated"] = bool(values["truncated"])
-    return DeadLetter(**values)
-
-
-def _storable(text: str) -> str:
-    """Valid UTF-8 and not endless: details quote bad data, and a path may hold any byte."""
-    valid = text.encode("utf-8", "backslashreplace").decode()
-    return valid if len(valid) <= DETAIL_CHARACTERS else valid[: DETAIL_CHARACTERS - 1] + "…"
