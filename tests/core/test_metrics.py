@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
@@ -46,6 +48,13 @@ def test_names_are_unique_and_say_their_unit() -> None:
     assert len({each.name for each in declared}) == len(declared)
     assert all(each.name.startswith("headrace_") for each in declared)
     assert all(each.name.endswith("_total") == (each.type == "counter") for each in declared)
+
+
+def test_the_page_for_operators_lists_each_metric_as_it_is_declared() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8").splitlines()
+    for name, labels, kind, text in Metrics().declared():
+        listed = ", ".join(f"`{label}`" for label in labels) or "–"
+        assert f"| `{name}` | {kind} | {listed} | {text} |" in page
 
 
 def test_no_metric_uses_the_label_that_joining_adds() -> None:
