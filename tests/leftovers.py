@@ -14,12 +14,15 @@ GRACE_S = 1.0
 """A child that dies with its parent needs a moment."""
 
 _first_seen: dict[int, str] = {}
+_seen: set[int] = set()
 
 
 def remember(test: str) -> None:
-    """Note which test was running when a process appeared."""
-    for pid in _alive():
-        _first_seen.setdefault(pid, test)
+    """Note which test was running when a process appeared. Looks at each pid once: it runs after every test."""
+    pids = set(_pids())
+    _first_seen.update((pid, test) for pid in pids - _seen if _ours(pid))
+    _seen.clear()
+    _seen.update(pids)
 
 
 def end_all() -> list[str]:
