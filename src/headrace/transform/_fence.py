@@ -8,6 +8,7 @@ finds aggregates, windows and subqueries however they are written.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -87,7 +88,9 @@ def compile_expression(text: str) -> pl.Expr:
     try:
         expression = pl.sql_expr(text)
     except pl.exceptions.PolarsError as error:
-        raise ConfigError(f"{_syntax(text) or error} in {text!r}") from None
+        said = " ".join(str(error).split())
+        where = _syntax(text) if said.startswith("unable to parse") else None
+        raise ConfigError(f"{where or said} in {text!r}") from None
     if not isinstance(expression, pl.Expr):
         raise ConfigError(f"{text!r} is not one expression")
     _check_words(text, tokens, set(expression.meta.root_names()))
@@ -169,6 +172,32 @@ def _check_tree(text: str, node: Any) -> None:
             raise ConfigError(f"{text!r} is not computed row by row (the engine calls it {kind!r})")
     for child in children:
         _check_tree(text, child)
+
+
+def refuse_casts_of_text(text: str, expression: pl.Expr, frame: pl.DataFrame) -> None:
+    """The engine finds out only at the first record that it cannot cast a text to a date."""
+    for node in _casts(json.loads(expression.meta.serialize(format="json"))):
+        target = pl.Expr.deserialize(io.StringIO(json.dumps({"Cast": node})), format="json")
+        source = pl.Expr.deserialize(io.StringIO(json.dumps(node["expr"])), format="json")
+        found = frame.select(target.alias("target"), source.alias("source")).schema
+        if isinstance(found["source"], pl.String) and found["target"].is_temporal():
+            raise ConfigError(
+                f"cannot cast text to {found['target']} in {text!r}, use strptime(text, '%Y-%m-%d') or let "
+                "validate read it as a date"
+            )
+
+
+def _casts(node: Any) -> Iterator[dict[str, Any]]:
+    """All casts in a checked tree."""
+    if isinstance(node, list):
+        for child in node:
+            yield from _casts(child)
+    elif isinstance(node, dict):
+        if "Cast" in node:
+            yield node["Cast"]
+        for key, child in node.items():
+            if key != "Literal":
+                yield from _casts(child)
 
 
 def _syntax(text: str) -> str | None:

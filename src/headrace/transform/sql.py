@@ -15,7 +15,7 @@ import polars as pl
 
 from headrace.core.errors import ConfigError
 from headrace.model import RECORD, Rejection
-from headrace.transform._fence import compile_expression, unknown_field
+from headrace.transform._fence import compile_expression, refuse_casts_of_text, unknown_field
 
 DETAIL_CHARS: Final = 300
 _ROW: Final = "_headrace_row"
@@ -69,7 +69,10 @@ class Program:
                 if column in schema and column not in self._outputs:
                     self._inputs[column] = schema[column]
             try:
+                refuse_casts_of_text(self.texts[name], expression, frame)
                 frame = frame.with_columns(expression.alias(name))
+            except ConfigError as error:
+                raise error.inside(name) from None
             except _ENGINE_ERRORS as error:
                 raise ConfigError(f"{words(error)} in {self.texts[name]!r}", path=(name,)) from None
             self._outputs[name] = frame.schema[name]
