@@ -53,7 +53,7 @@ def test_names_are_unique_and_say_their_unit() -> None:
 def test_the_page_for_operators_lists_each_metric_as_it_is_declared() -> None:
     page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8").splitlines()
     for name, labels, kind, text in Metrics().declared():
-        listed = ", ".join(f"`{label}`" for label in labels) or "–"
+        listed = ", ".join(f"`{label}`" for label in labels) or "none"
         assert f"| `{name}` | {kind} | {listed} | {text} |" in page
 
 

@@ -6,6 +6,7 @@ component, then starting. A failed component that is not critical only degrades:
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -48,29 +49,34 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Health:
-    """States by component. Setting and reading are single steps, so any thread may do either."""
+    """States by component; any thread may set and read them."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
+        # Replaced, never changed: a reader holds one consistent state of all.
         self._components: dict[str, Component] = {}
         self._overall = State.STARTING
         self._since = self._clock.time()
 
     def set(self, name: str, state: State, reason: str = "", *, critical: bool = False) -> None:
         """Say how a component is. `since` moves only when the state changes, not with the reason."""
-        before = self._components.get(name)
-        since = before.since if before is not None and before.state is state else self._clock.time()
-        self._components = {**self._components, name: Component(state, reason, since, critical)}
-        self._note_overall()
+        with self._lock:
+            before = self._components.get(name)
+            since = before.since if before is not None and before.state is state else self._clock.time()
+            self._components = {**self._components, name: Component(state, reason, since, critical)}
+            self._note_overall()
 
     def remove(self, name: str) -> None:
         """Forget a component that is gone on purpose."""
-        self._components = {key: value for key, value in self._components.items() if key != name}
-        self._note_overall()
+        with self._lock:
+            self._components = {key: value for key, value in self._components.items() if key != name}
+            self._note_overall()
 
     def overall(self) -> tuple[State, list[str]]:
         """State of the whole, and why for each component that is not ready."""
-        return _overall(self._components), _reasons(self._components)
+        components = self._components
+        return _overall(components), _reasons(components)
 
     def snapshot(self) -> Snapshot:
         components = self._components
