@@ -79,6 +79,25 @@ class TestEveryPage:
         assert [] == [target for target in targets if not (page.parent / target).exists()]
 
 
+class TestTheMakefile:
+    """Bare `make` is the table of contents, so that nothing may be missing from it or made up elsewhere."""
+
+    TEXT = (ROOT / "Makefile").read_text("utf-8")
+
+    def test_says_of_every_target_what_it_does(self) -> None:
+        (targets,) = re.findall(r"^\.PHONY: (.*)", self.TEXT, re.MULTILINE)
+        described = re.findall(r"^([a-z-]+):.*## \w", self.TEXT, re.MULTILINE)
+        assert sorted(targets.split()) == sorted(described)
+
+    @pytest.mark.parametrize(
+        "page", [*PAGES, *ROOT.glob("*.md"), ROOT / ".ci" / "run"], ids=lambda page: page.name
+    )
+    def test_has_every_target_that_a_page_names(self, page: Path) -> None:
+        named = re.findall(r"^\s*make ([a-z-]+)|`make ([a-z-]+)`", page.read_text("utf-8"), re.MULTILINE)
+        targets = {first or second for first, second in named}
+        assert [] == [target for target in targets if f"\n{target}:" not in self.TEXT]
+
+
 def as_configuration(page: Path, block: str) -> str:
     """A page's example as a whole configuration: it may be one, a section of one, a step, or a component."""
     given = YAML(typ="safe").load(block)
