@@ -18,6 +18,9 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 REFERENCE: Final = {"type": "string", "pattern": r"\$\{.+\}", "description": "A reference, such as ${PORT}."}
 """What may stand for any number or truth value."""
 
+LITERAL: Final = frozenset({"default", "examples", "enum", "const", "properties"})
+"""Keys of a schema whose values are no schemas."""
+
 
 @click.command()
 def schema() -> None:
@@ -162,11 +165,10 @@ def _with_references(value: Any) -> Any:
         return [_with_references(inner) for inner in value]
     if not isinstance(value, dict):
         return value
-    made = {
-        key: inner if key in {"default", "examples", "enum"} else _with_references(inner)
-        for key, inner in value.items()
-    }
-    if made.get("type") in {"integer", "number", "boolean"}:
+    made = {key: inner if key in LITERAL else _with_references(inner) for key, inner in value.items()}
+    if "properties" in value:  # its keys are names of options, whatever they are called
+        made["properties"] = {name: _with_references(inner) for name, inner in value["properties"].items()}
+    if made.get("type") in ("integer", "number", "boolean"):
         told = {key: made.pop(key) for key in ("description", "default") if key in made}
         return {**told, "anyOf": [made, REFERENCE]}
     return made
