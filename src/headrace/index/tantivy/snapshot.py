@@ -1,0 +1,102 @@
+"""One commit of an index as queries see it: a searcher, the schema, and the dynamic fields there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Final, TypeVar
+
+import tantivy
+from tantivy import Query
+
+from headrace.core.errors import RequestError
+from headrace.index.tantivy import schema as engine
+
+T = TypeVar("T")
+
+EXPANSIONS: Final = 10_000
+"""Distinct values a pattern over a dynamic field may match; a declared keyword has no such limit."""
+
+
+def guarded(call: Callable[[], T]) -> T:
+    """Run the engine, whose panics are no `Exception`s; what it refuses is a RequestError."""
+    try:
+        return call()
+    except (RequestError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except Exception as error:
+        raise RequestError(400, "illegal_argument_exception", f"the engine refused: {error}") from error
+    except BaseException as error:
+        raise RequestError(500, "engine_panic", f"the engine panicked: {error}") from error
+
+
+class Snapshot:
+    """A searcher, which never changes, and what can be asked of it. Safe to share between threads."""
+
+    def __init__(self, index: tantivy.Index, fields: engine.EngineSchema) -> None:
+        self.index = index
+        self.searcher = index.searcher()
+        self.schema = index.schema
+        self.fields = fields
+
+    def visible(self, query: Query) -> Query:
+        """The query, blind to position documents (PROTOCOL 3)."""
+        return engine.exclude_positions(query, self.schema)
+
+    def count(self, query: Query) -> int:
+        result: Any = guarded(lambda: self.searcher.search(self.visible(query), 1, count=True))
+        return int(result.count)
+
+    def aggregate(self, query: Query, request: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = guarded(lambda: self.searcher.aggregate(self.visible(query), request))
+        return found
+
+    @cached_property
+    def dynamic_values(self) -> dict[str, list[Any]]:
+        """Every path of the dynamic pair, with values of it where the sampled documents have some.
+
+        The paths are complete: a segment's columns are listed with any document of it (`top_hits` with a
+        pattern of field names), so one document of each segment is asked.
+        """
+        seqs = self._one_of_each_segment()
+        if not seqs:
+            return {}
+        # The pattern has to match something in every segment, or the engine panics: `_seq` always does.
+        top = {"size": len(seqs), "sort": [{engine.SEQ: "asc"}], "docvalue_fields": ["_*"]}
+        sample = Query.term_set_query(self.schema, engine.SEQ, seqs)
+        hits = self.aggregate(sample, {"top": {"top_hits": top}})["top"]["hits"]
+        found: dict[str, list[Any]] = {}
+        for hit in hits:
+            for name, values in hit["docvalue_fields"].items():
+                if name.startswith(f"{engine.DYNAMIC}."):
+                    found.setdefault(name.removeprefix(f"{engine.DYNAMIC}."), []).extend(values)
+        return dict(sorted(found.items()))
+
+    def _one_of_each_segment(self) -> list[int]:
+        hits = self.searcher.search(self.visible(Query.all_query()), 1).hits
+        if not hits:
+            return []
+        seen: dict[int, int] = {}
+        everything = self.searcher.num_docs
+        limit = 64
+        while len(seen) < self.searcher.num_segments:
+            for _, address in self.searcher.search(self.visible(Query.all_query()), limit).hits:
+                if address.segment_ord not in seen:
+                    seen[address.segment_ord] = self.searcher.doc(address).to_dict()[engine.SEQ][0]
+            if limit >= everything:
+                break
+            limit = min(limit * 64, everything)
+        return list(seen.values())
+
+    def expand(self, path: str, regex: str) -> list[str]:
+        """Texts of a dynamic field that match; too many are an error, never a part of them."""
+        terms = {"field": f"{engine.DYNAMIC}.{path}", "include": regex, "size": EXPANSIONS + 1}
+        found = self.aggregate(Query.all_query(), {"t": {"terms": terms}})["t"]["buckets"]
+        if len(found) > EXPANSIONS:
+            raise RequestError(
+                400,
+                "illegal_argument_exception",
+                f"the pattern matches more than {EXPANSIONS} values of the dynamic field [{path}]; "
+                "declare the field as keyword or text, or narrow the pattern",
+            )
+        return [bucket["key"] for bucket in found if isinstance(bucket["key"], str)]

@@ -1,0 +1,76 @@
+"""Small indexes for the tests of the searching side, written with the engine directly on the real schema."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headrace.fields import Field, FieldType, parse_field
+from headrace.index.tantivy import schema as engine
+from headrace.index.tantivy import store
+from headrace.index.tantivy.reader import TantivyReader
+from headrace.index.tantivy.source import values_at
+
+
+def build(
+    directory: Path,
+    fields: Mapping[str, object],
+    documents: Sequence[Mapping[str, Any]],
+    *,
+    commit_every: int = 1000,
+) -> TantivyReader:
+    """An index of these documents; `_id` is their own or their number, several commits are several segments."""
+    declared = {name: parse_field(given) for name, given in fields.items()}
+    description = store.describe("things", declared, (), "true", engine.FIELD_LIMIT)
+    directory.mkdir(parents=True, exist_ok=True)
+    store.create(directory, description)
+    index = store.open_engine(directory)
+    writer = index.writer(30_000_000, 1)
+    _position(writer)
+    for number, document in enumerate(documents):
+        writer.add_json(_line(number, document, description.schema))
+        if (number + 1) % commit_every == 0:
+            writer.commit()
+    writer.commit()
+    writer.wait_merging_threads()
+    return TantivyReader(directory)
+
+
+def _position(writer: Any) -> None:
+    writer.add_json(json.dumps({"_pos": [engine.POSITION_MARK, '["p","q"]']}))
+
+
+def _line(number: int, document: Mapping[str, Any], schema: engine.EngineSchema) -> str:
+    source = {name: value for name, value in document.items() if name != "_id"}
+    line: dict[str, Any] = {
+        "_id": str(document.get("_id", number)),
+        "_seq": number,
+        "_source": base64.b64encode(json.dumps(source, ensure_ascii=False).encode()).decode(),
+    }
+    dynamic: dict[str, Any] = {}
+    for name, value in source.items():
+        if value is None:
+            continue
+        if name in schema.columns and _fits(schema.fields[name], value):
+            line[schema.columns[name]] = value
+        else:
+            dynamic[name] = value
+    for path, column in schema.columns.items():
+        if "." in path and (found := list(values_at(source, path))):
+            line[column] = found
+    return json.dumps(line | ({"_dyn": dynamic, "_dyn_text": dynamic} if dynamic else {}))
+
+
+def _fits(field: Field, value: Any) -> bool:
+    wanted: dict[FieldType, tuple[type, ...]] = {
+        FieldType.INTEGER: (int,),
+        FieldType.UNSIGNED: (int,),
+        FieldType.FLOAT: (int, float),
+        FieldType.BOOLEAN: (bool,),
+    }
+    values = value if isinstance(value, list) else [value]
+    kinds = wanted.get(field.kind, (str,))
+    return all(isinstance(v, kinds) and (isinstance(v, bool) == (kinds == (bool,))) for v in values)
