@@ -197,6 +197,22 @@ def test_at_the_limit_the_pipeline_is_told_to_pause_and_nothing_is_half_kept(pat
         assert records(path) == [3]
 
 
+def test_the_limit_is_exact_whatever_was_repeated_purged_or_kept_before(path: Path) -> None:
+    with closing(DeadLetters(path, limit=4)) as store:
+        store.open({})
+        for _ in range(3):
+            store.append([letter(0), letter(1)])
+        store.confirm({A: 2})
+        store.purge("flights")
+        for record in range(2, 6):
+            store.append([letter(record)])
+    with closing(DeadLetters(path, limit=4)) as store:
+        assert store.open({A: 9}) == 0
+        with pytest.raises(DeadLettersFull):
+            store.append([letter(6)])
+        assert records(path) == [2, 3, 4, 5]
+
+
 def test_a_batch_with_more_letters_than_the_limit_is_not_stuck_for_ever(path: Path) -> None:
     with closing(DeadLetters(path, limit=3)) as store:
         store.open({})
