@@ -19,6 +19,7 @@ class PositionDocument(msgspec.Struct, frozen=True, kw_only=True):
 
     next_seq: the index's `_seq` counter as of that commit; the highest of all partitions counts
     rows:     rows ever written for this partition, replaced and deleted ones included
+    deleted:  documents that retention deleted, of any partition: the index's number is the sum
     """
 
     pipeline: str
@@ -27,6 +28,7 @@ class PositionDocument(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger = Ledger()
     next_seq: int = 0
     rows: int = 0
+    deleted: int = 0
 
     @property
     def key(self) -> PartitionKey:
@@ -57,6 +59,7 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger = Ledger()
     next_seq: int = 0
     rows: int = 0
+    deleted: int = 0
 
 
 def position_term(key: PartitionKey) -> str:
@@ -92,6 +95,7 @@ def _read(document: tantivy.Document) -> PositionDocument:
         ledger=stored.ledger,
         next_seq=stored.next_seq,
         rows=stored.rows,
+        deleted=stored.deleted,
     )
 
 

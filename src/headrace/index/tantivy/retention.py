@@ -7,37 +7,48 @@ bytes of living documents; the folder may be larger for a while.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import tantivy
-from tantivy import FieldType, Order, Query
+from tantivy import FieldType, Occur, Order, Query
 
 from headrace.index.tantivy.options import Retention
 from headrace.index.tantivy.positions import count
-from headrace.index.tantivy.schema import SEQ, EngineSchema, exclude_positions
+from headrace.index.tantivy.schema import SEQ, EngineSchema
 from headrace.index.tantivy.store import read_meta
 
 
 def due(
-    index: tantivy.Index, engine: Path, retention: Retention | None, schema: EngineSchema, now: float
-) -> Iterator[tuple[Query, int]]:
-    """Queries of what to delete, each with how many documents it finds in the last commit."""
-    if retention is None:
-        return
+    index: tantivy.Index, engine: Path, retention: Retention, schema: EngineSchema, now: float
+) -> tuple[Query, int] | None:
+    """What to delete of the last commit's documents, and how many they are; None if nothing is due.
+
+    Bounded by `_seq`, so that it says the same at the next commit, whatever is added until then.
+    """
     searcher = index.searcher()
-    for query in (_too_old(index, retention, schema, now), _too_much(index, searcher, engine, retention)):
-        if query is not None:
-            found = count(searcher, exclude_positions(query, index.schema))
-            if found:
-                yield query, found
+    reasons = [_too_old(index, retention, schema, now), _too_much(index, searcher, engine, retention)]
+    found = [(Occur.Should, query) for query in reasons if query is not None]
+    if not found:
+        return None
+    newest = searcher.search(_documents(index), limit=1, order_by_field=SEQ, order=Order.Desc)
+    if not newest.hits:
+        return None
+    known = Query.range_query(index.schema, SEQ, FieldType.Integer, upper_bound=newest.hits[0][0])
+    query = Query.boolean_query([(Occur.Must, known), (Occur.Must, Query.boolean_query(found))])
+    documents = count(searcher, query)
+    return (query, documents) if documents else None
+
+
+def _documents(index: tantivy.Index) -> Query:
+    """All but position documents: they have no `_seq`."""
+    return Query.range_query(index.schema, SEQ, FieldType.Integer, lower_bound=0)
 
 
 def _too_old(index: tantivy.Index, retention: Retention, schema: EngineSchema, now: float) -> Query | None:
     if retention.max_age is None or retention.field is None:
         return None
-    oldest = datetime.fromtimestamp(now - float(retention.max_age), UTC)
+    oldest = max(datetime.fromtimestamp(now - float(retention.max_age), UTC), tantivy.MIN_DATETIME)
     name = schema.engine_name(retention.field)
     return Query.range_query(index.schema, name, FieldType.Date, upper_bound=oldest, include_upper=False)
 
@@ -47,14 +58,12 @@ def _too_much(
 ) -> Query | None:
     if retention.max_bytes is None:
         return None
-    living = count(searcher, Query.range_query(index.schema, SEQ, FieldType.Integer, lower_bound=0))
-    size = living_bytes(engine)
+    living, size = count(searcher, _documents(index)), living_bytes(engine)
     if size <= retention.max_bytes or not living:
         return None
     excess = min(living, math.ceil((size - retention.max_bytes) / size * living))
-    last = searcher.search(Query.all_query(), limit=1, offset=excess - 1, order_by_field=SEQ, order=Order.Asc)
-    newest_due = last.hits[0][0]
-    return Query.range_query(index.schema, SEQ, FieldType.Integer, upper_bound=newest_due)
+    last = searcher.search(_documents(index), limit=1, offset=excess - 1, order_by_field=SEQ, order=Order.Asc)
+    return Query.range_query(index.schema, SEQ, FieldType.Integer, upper_bound=last.hits[0][0])
 
 
 def living_bytes(engine: Path) -> int:

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
 import polars as pl
 import tantivy
 from tantivy import Query
@@ -260,6 +261,7 @@ class Writer:
             ledger=current.ledger + account(batch, rows, own, committed),
             next_seq=self._seq,
             rows=current.rows + rows.height,
+            deleted=current.deleted,
         )
 
     # Committing
@@ -291,19 +293,18 @@ class Writer:
     def _retain(self) -> int:
         index, engine = self._ready()
         index.reload()
-        count = 0
-        for query, documents in due(
-            index, self._folder, self.settings.retention, self.schema, self._clock.time()
-        ):
-            engine.delete_documents_by_query(query)
-            count += documents
-        if count:
-            # A deletion alone has to be committed as well: rewrite any position as it is.
-            for key, document in self._committed.items():
-                self._pending.setdefault(key, document)
-                break
-            event(log.info, "index.retention_applied", index=self.name, documents=count)
-        return count
+        assert self.settings.retention is not None
+        found = due(index, self._folder, self.settings.retention, self.schema, self._clock.time())
+        if found is None:
+            return 0
+        query, documents = found
+        engine.delete_documents_by_query(query)
+        # Deletions alone make a commit as well, and any one position document keeps their number.
+        key, committed = next(iter(self._committed.items()))
+        document = self._pending.get(key, committed)
+        self._pending[key] = msgspec.structs.replace(document, deleted=document.deleted + documents)
+        event(log.info, "index.retention_applied", index=self.name, documents=documents)
+        return documents
 
     # Failing
 

@@ -1,0 +1,151 @@
+"""Check an index offline: every file, every document, every position, and whether the numbers agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import polars as pl
+import tantivy
+from tantivy import FieldType, Query
+
+from headrace.core.errors import StoreError
+from headrace.core.lock import RoleLock
+from headrace.index.tantivy import store
+from headrace.index.tantivy.positions import PositionDocument, count, read_positions
+from headrace.index.tantivy.schema import ID, SEQ, SOURCE
+from headrace.index.tantivy.sweep import MANAGED, leftovers, managed_files, named_files, sweep
+from headrace.model import Ledger
+
+CHUNK: Final = 50_000
+"""Documents looked at together: their addresses and ids are held in memory."""
+
+SEGMENT_FILES: Final = ("fast", "fieldnorm", "idx", "pos", "store", "term")
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something that is not as it should be. `repaired` says that it is now."""
+
+    what: str
+    repaired: bool = False
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What was found. An index is sound if no problem is left unrepaired."""
+
+    directory: str
+    documents: int = 0
+    partitions: int = 0
+    segments: int = 0
+    ledger: Ledger = Ledger()
+    problems: list[Problem] = []
+
+    @property
+    def sound(self) -> bool:
+        return all(problem.repaired for problem in self.problems)
+
+    def add(self, what: str, *, repaired: bool = False) -> None:
+        self.problems.append(Problem(what, repaired))
+
+
+def verify(directory: Path, *, repair: bool = False) -> Report:
+    """Look at everything; with `repair`, delete leftovers of a kill and correct the engine's file list.
+
+    Raises StoreError where there is no index of a known format, or a writer has it open.
+    """
+    description = store.read_description(directory)
+    report = Report(directory=str(directory))
+    with RoleLock(directory, "writer") as _:
+        if _files_are_sound(directory / store.ENGINE, report, repair=repair):
+            _check_documents(directory, description, report)
+    return report
+
+
+def _files_are_sound(engine: Path, report: Report, *, repair: bool) -> bool:
+    meta = store.read_meta(engine)
+    report.segments = len(meta["segments"])
+    missing = [name for name in _expected(meta) if not (engine / name).exists()]
+    for name in missing:
+        report.add(f"{name} is missing: its documents are lost; index again")
+    unneeded = leftovers(engine, meta)
+    listed = set(managed_files(engine) or ())
+    needed = {name for name in _expected(meta) if (engine / name).exists()}
+    if repair and not missing:
+        sweep(engine)
+    done = repair and not missing
+    for name in unneeded:
+        report.add(f"{name} is a leftover of a kill", repaired=done)
+    if not needed <= listed:
+        report.add(f"{MANAGED} does not name {len(needed - listed)} files of the index", repaired=done)
+    return not missing
+
+
+def _expected(meta: dict[str, object]) -> list[str]:
+    names = []
+    for segment, opstamp in named_files(meta).items():
+        names += [f"{segment}.{suffix}" for suffix in SEGMENT_FILES]
+        if opstamp is not None:
+            names.append(f"{segment}.{opstamp}.del")
+    return names
+
+
+def _check_documents(directory: Path, description: store.Description, report: Report) -> None:
+    try:
+        index = store.open_engine(directory)
+        searcher = index.searcher()
+        positions = read_positions(index, searcher)
+    except StoreError as error:
+        report.add(str(error))
+        return
+    report.partitions = len(positions)
+    for document in positions:
+        report.ledger = report.ledger + document.ledger
+        if document.ledger.imbalance:
+            report.add(f"the ledger of {document.term} does not balance: {document.ledger}")
+    if len({document.key for document in positions}) != len(positions):
+        report.add("a partition has two positions; index again")
+    _check_sources(index, searcher, positions, report)
+    others = searcher.num_docs - report.documents - len(positions)
+    if others:
+        report.add(f"{others} documents are outside the sequence: they were not written by headrace")
+    written = sum(document.rows for document in positions) - sum(document.deleted for document in positions)
+    if not description.id and report.documents != written:
+        report.add(f"{report.documents} documents where the ledger says {written}; index again")
+
+
+def _check_sources(
+    index: tantivy.Index, searcher: tantivy.Searcher, positions: list[PositionDocument], report: Report
+) -> None:
+    hashes: list[pl.Series] = []
+    end = max((document.next_seq for document in positions), default=0)
+    for first in range(0, end, CHUNK):
+        ids: list[str] = []
+        for name, source in _documents(index, searcher, first):
+            ids.append(name)
+            problem = _unreadable(source)
+            if problem:
+                report.add(f"the source of document {name!r} cannot be read: {problem}")
+        report.documents += len(ids)
+        hashes.append(pl.Series(ids, dtype=pl.String).hash())
+    doubled = int(pl.concat(hashes).is_duplicated().sum()) if hashes else 0
+    if doubled:
+        report.add(f"{doubled} documents share their id with another")
+
+
+def _documents(index: tantivy.Index, searcher: tantivy.Searcher, first: int) -> Iterator[tuple[str, bytes]]:
+    chunk = Query.range_query(
+        index.schema, SEQ, FieldType.Integer, lower_bound=first, upper_bound=first + CHUNK - 1
+    )
+    for _, address in searcher.search(chunk, limit=max(1, count(searcher, chunk))).hits:
+        document = searcher.doc(address)
+        yield str(document.get_first(ID)), bytes(document.get_first(SOURCE) or b"")
+
+
+def _unreadable(source: bytes) -> str:
+    try:
+        msgspec.json.decode(source, type=dict[str, object])
+    except msgspec.DecodeError as error:
+        return str(error)
+    return ""
