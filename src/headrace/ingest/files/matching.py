@@ -1,0 +1,193 @@
+"""Which file continues which partition: by content, so that a rotated or compressed file is known again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from headrace.ingest.files.columnar import Sheet, SheetLog, open_sheet
+from headrace.ingest.files.compression import CHUNK, ByteStream, PlainStream, open_stream
+from headrace.ingest.files.discover import Found
+from headrace.ingest.files.log import Reading, TextLog
+from headrace.ingest.files.mark import HEAD, TAIL, Mark, Trail, digest
+from headrace.ingest.files.sniff import sniff
+from headrace.ingest.formats import COLUMNAR
+from headrace.ingest.formats.base import Damaged
+
+Log: TypeAlias = "TextLog | SheetLog"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How far a partition was read, and what is known of its file."""
+
+    partition: str
+    record: int
+    mark: Mark
+
+    @property
+    def found(self) -> Found:
+        return Found(self.mark.path, self.mark.member)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A file with its partition; `known` is where to go on, None at its start."""
+
+    found: Found
+    partition: str
+    known: Known | None = None
+
+
+@dataclass(slots=True)
+class Roster:
+    """All partitions known, and the highest epoch of each path."""
+
+    known: dict[str, Known] = field(default_factory=dict)
+    epochs: dict[str, int] = field(default_factory=dict)
+
+    def add(self, known: Known) -> None:
+        self.known[known.partition] = known
+        name, _, epoch = known.partition.rpartition("#")
+        if epoch.isdigit():
+            self.epochs[name] = max(int(epoch), self.epochs.get(name, 0))
+
+    def start(self, found: Found) -> Assignment:
+        """A new incarnation of this path."""
+        epoch = self.epochs.get(found.name, -1) + 1
+        self.epochs[found.name] = epoch
+        return Assignment(found, f"{found.name}#{epoch}")
+
+    def own(self, found: Found) -> Known | None:
+        """The newest partition whose file was last seen at this path."""
+        here = [known for known in self.known.values() if known.found == found]
+        return max(here, key=lambda known: _epoch(known.partition), default=None)
+
+    def assign(self, files: Iterable[Found], busy: Iterable[str] = ()) -> list[Assignment]:
+        """Partitions for these files; `busy` ones are being read and not to be had. Raises no OSError."""
+        taken = set(busy)
+        kept: list[Assignment] = []
+        others: list[Found] = []
+        for found in files:
+            known = self.own(found)
+            if (
+                known is not None
+                and known.partition not in taken
+                and continues(found, known.mark, quick=True)
+            ):
+                taken.add(known.partition)
+                kept.append(Assignment(found, known.partition, known))
+            else:
+                others.append(found)
+        moved = [self._moved(found, taken) for found in others]
+        fresh = [self.start(found) for found, match in zip(others, moved, strict=True) if match is None]
+        rest = sorted([*kept, *fresh], key=lambda one: one.found)
+        return [match for match in moved if match is not None] + rest
+
+    def _moved(self, found: Found, taken: set[str]) -> Assignment | None:
+        """The partition this file continues under another name, if its content says so."""
+        for known in self.known.values():
+            if known.partition in taken or not known.mark.offset or known.found == found:
+                continue
+            if continues(found, known.mark, quick=True) and continues(found, known.mark, quick=False):
+                taken.add(known.partition)
+                return Assignment(found, known.partition, known)
+        return None
+
+
+def roster(positions: Mapping[str, tuple[int, Mark]]) -> Roster:
+    made = Roster()
+    for partition, (record, mark) in positions.items():
+        made.add(Known(partition, record, mark))
+    return made
+
+
+def _epoch(partition: str) -> int:
+    epoch = partition.rpartition("#")[2]
+    return int(epoch) if epoch.isdigit() else 0
+
+
+def continues(found: Found, mark: Mark, *, quick: bool) -> bool:
+    """Whether this file is the one the mark was made of. `quick` looks at compressed ones' heads only."""
+    try:
+        stream = open_stream(Path(found.path), found.member)
+    except (OSError, Damaged):
+        return False
+    try:
+        if quick and not isinstance(stream, PlainStream):
+            return digest(_exactly(stream, mark.head_size)) == mark.head
+        return wind(stream, mark) is not None
+    except (OSError, Damaged):
+        return False
+    finally:
+        stream.close()
+
+
+def wind(stream: ByteStream, mark: Mark) -> Trail | None:
+    """Bring a fresh stream to the mark's offset; None if it is not the same file. Raises Damaged."""
+    trail = Trail()
+    if isinstance(stream, PlainStream) and stream.file.seekable():
+        trail.head = stream.file.read(min(HEAD, mark.offset))
+        start = stream.file.seek(max(0, mark.offset - TAIL))
+        trail.tail = _exactly(stream, mark.offset - start)
+        trail.offset = start + len(trail.tail)
+    else:
+        while trail.offset < mark.offset:
+            piece = stream.read(min(CHUNK, mark.offset - trail.offset))
+            if not piece:
+                return None
+            trail.advance(piece)
+    return trail if trail.matches(mark) else None
+
+
+def _exactly(stream: ByteStream, size: int) -> bytes:
+    pieces: list[bytes] = []
+    while size > 0:
+        piece = stream.read(size)
+        if not piece:
+            break
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def open_log(assignment: Assignment, reading: Reading, *, follow: bool = False) -> Log | None:
+    """The log, standing where it is to go on; None if its content has changed. Raises OSError, Damaged."""
+    found, known = assignment.found, assignment.known
+    stream = open_stream(Path(found.path), found.member)
+    try:
+        head = _exactly(stream, 8)
+        kind = reading.settings.format if reading.settings.format != "auto" else sniff(head, found.name)
+        packed = not isinstance(stream, PlainStream)
+    finally:
+        stream.close()
+    stream = open_stream(Path(found.path), found.member)
+    if kind in COLUMNAR and head:
+        try:
+            sheet = open_sheet(found, kind, stream, packed=packed)
+        finally:
+            stream.close()
+        return _open_sheet_log(assignment, sheet, reading)
+    made = TextLog(found, assignment.partition, stream, reading, follow=follow and not packed)
+    if known is None:
+        return made
+    trail = wind(stream, known.mark)
+    if trail is None:
+        made.close()
+        return None
+    made.resume(known.record, known.mark, trail)
+    return made
+
+
+def _open_sheet_log(assignment: Assignment, sheet: Sheet, reading: Reading) -> SheetLog | None:
+    made = SheetLog(assignment.found, assignment.partition, sheet, reading)
+    known = assignment.known
+    if known is None:
+        return made
+    if not sheet.trail.matches(known.mark):
+        made.close()
+        return None
+    made.resume(known.record, known.mark, sheet.trail)
+    return made

@@ -1,0 +1,56 @@
+"""Which format a file has: by its first bytes, and only where these leave it open by its name."""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.ingest.formats.base import BOM
+
+_BY_NAME = {
+    ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".psv": "csv",
+    ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "json",
+    ".txt": "lines", ".log": "lines",
+}  # fmt: skip
+_COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz", ".zip")
+_DELIMITERS = b",\t;|"
+
+
+def sniff(head: bytes, name: str) -> str:
+    """The format of a file called `name` that starts with `head` (decompressed)."""
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.startswith(b"ARROW1"):
+        return "arrow"
+    text = head.removeprefix(BOM).lstrip()
+    if text.startswith(b"["):
+        return "json" if text[1:].lstrip()[:1] in (b"{", b"]", b"") else _by_name(name) or "lines"
+    if text.startswith(b"{"):
+        return "ndjson" if _first_line_is_json(text) else "json"
+    return _by_name(name) or ("csv" if _looks_delimited(text) else "lines")
+
+
+def _first_line_is_json(text: bytes) -> bool:
+    """An object on one line, or a broken one followed by another object."""
+    line, newline, rest = text.partition(b"\n")
+    try:
+        msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        return bool(newline) and rest.lstrip(b" \t").startswith(b"{")
+    return True
+
+
+def _by_name(name: str) -> str | None:
+    lower = name.lower()
+    for ending in _COMPRESSIONS:
+        lower = lower.removesuffix(ending)
+    return next((kind for ending, kind in _BY_NAME.items() if lower.endswith(ending)), None)
+
+
+def _looks_delimited(text: bytes) -> bool:
+    lines = [line for line in text.split(b"\n", 20)[:20] if line.strip()]
+    lines = lines[:-1] if len(lines) > 2 else lines  # the last may be cut off
+    return any(
+        len({line.count(delimiter) for line in lines}) == 1 and lines[0].count(delimiter) > 0
+        for delimiter in (_DELIMITERS[i : i + 1] for i in range(len(_DELIMITERS)))
+        if len(lines) > 1
+    )

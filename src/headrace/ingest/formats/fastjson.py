@@ -1,0 +1,133 @@
+"""The fast path of NDJSON: one compiled check that a whole buffer has exactly the expected types.
+
+Polars parses quickly, but would coerce, drop unknown keys and keep the first of two equal keys; msgspec
+checks, but would read an integer as a float and keep the last. So a buffer is taken only where both agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Annotated, Any, Final
+
+import msgspec
+import polars as pl
+
+from headrace.ingest.formats.base import Hints
+from headrace.ingest.formats.shapes import LARGEST_SIGNED, Shape, contains, dtype, members, wants_float
+from headrace.model import RESERVED
+
+MOST_FIELDS: Final = 400  # wider shapes cost more to check than they save
+
+_SIGNED = Annotated[int, msgspec.Meta(ge=-LARGEST_SIGNED - 1, le=LARGEST_SIGNED)]
+_SCALARS: Final[dict[str, Any]] = {"n": None, "b": bool, "i": _SIGNED, "f": int | float, "s": str}
+_LAX_FLOAT: Final = "F"
+
+
+class FastJson:
+    """Parses a buffer whose records all fit one shape; anything else is `None`, never an error."""
+
+    def __init__(self, shape: Shape, hints: Hints) -> None:
+        self._fields: tuple[tuple[str, Shape], ...] = members(shape)
+        self._schema = {key: dtype(inner) for key, inner in self._fields if inner != "n"}
+        model = _model(shape, hints, "")
+        self._decoder = msgspec.json.Decoder(model)
+        self._checked = members(_relaxed(shape, hints, ""))
+
+    def parse(self, payload: bytes, lines: int) -> pl.DataFrame | None:
+        try:
+            records = self._decoder.decode_lines(payload)
+        except msgspec.DecodeError:  # ValidationError is one
+            return None
+        if len(records) != lines:
+            return None
+        try:
+            frame = pl.read_ndjson(payload, schema=self._schema)
+        except pl.exceptions.PolarsError:
+            return None
+        if frame.height != lines or not self._agree(payload, records, frame):
+            return None
+        return frame
+
+    def _agree(self, payload: bytes, records: list[Any], frame: pl.DataFrame) -> bool:
+        """No integer where a float stands, and no key twice: as many keys as there are `":`."""
+        keys = 0
+        for at, (key, shape) in enumerate(self._checked):
+            if isinstance(shape, str) and shape not in ("f", "n") and not frame[key].null_count():
+                keys += len(records)
+                continue
+            counted = _count(list(map(attrgetter(f"f{at}"), records)), shape)
+            if counted is None:
+                return False
+            keys += counted
+        found = payload.count(b'":')
+        return found == keys or found - payload.count(b'\\":') == keys
+
+
+def usable(shape: Shape) -> bool:
+    """Whether the fast path can check this shape."""
+    if contains(shape, "u") or len(shape[1]) > MOST_FIELDS:
+        return False
+    return all(key not in RESERVED for key, _ in members(shape)) and _plain_keys(shape)
+
+
+def _plain_keys(shape: Shape) -> bool:
+    if isinstance(shape, str):
+        return True
+    if shape[0] == "list":
+        return _plain_keys(shape[1])
+    return all(not key.endswith("\\") and _plain_keys(inner) for key, inner in shape[1])
+
+
+def _model(shape: Shape, hints: Hints, path: str) -> Any:
+    if isinstance(shape, str):
+        return float if shape == "f" and wants_float(hints, path) else _SCALARS[shape]
+    if shape[0] == "list":
+        return list[_optional(_model(shape[1], hints, path))]  # type: ignore[misc]
+    prefix = f"{path}." if path else ""
+    fields = [
+        (f"f{at}", _optional(_model(inner, hints, prefix + key)) | msgspec.UnsetType, msgspec.UNSET)
+        for at, (key, inner) in enumerate(shape[1])
+    ]
+    names = {f"f{at}": key for at, (key, _) in enumerate(shape[1])}
+    return msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
+
+
+def _optional(kind: Any) -> Any:
+    return None if kind is None else kind | None
+
+
+def _relaxed(shape: Shape, hints: Hints, path: str) -> Any:
+    """The shape with those floats marked that may be written as integers."""
+    if isinstance(shape, str):
+        return _LAX_FLOAT if shape == "f" and wants_float(hints, path) else shape
+    if shape[0] == "list":
+        return ("list", _relaxed(shape[1], hints, path))
+    prefix = f"{path}." if path else ""
+    return ("object", tuple((key, _relaxed(inner, hints, prefix + key)) for key, inner in shape[1]))
+
+
+def _count(values: Sequence[Any], shape: Shape) -> int | None:
+    """How many of these values are there, with the keys inside them; None if an integer is among floats."""
+    unset = values.count(msgspec.UNSET)
+    if shape == "f" and int in set(map(type, values)):
+        return None
+    inner = _inside([value for value in values if value is not None and value is not msgspec.UNSET], shape)
+    return None if inner is None else len(values) - unset + inner
+
+
+def _inside(values: list[Any], shape: Shape) -> int | None:
+    if isinstance(shape, str):
+        return 0
+    if shape[0] == "list":
+        items = list(chain.from_iterable(values))
+        counted = _count(items, shape[1])
+        return None if counted is None else counted - len(items)
+    keys = 0
+    for at, (_, inner) in enumerate(shape[1]):
+        counted = _count(list(map(attrgetter(f"f{at}"), values)), inner)
+        if counted is None:
+            return None
+        keys += counted
+    return keys
