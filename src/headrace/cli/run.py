@@ -1,0 +1,57 @@
+"""`headrace run`: both services under one parent, or one of them alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command("run")
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--only",
+    type=click.Choice(["ingester", "server"]),
+    help="Run one service in this process instead of both under a parent.",
+)
+@click.option(
+    "--once", is_flag=True, help="Stop when every pipeline has read all there is (with --only ingester)."
+)
+@click.pass_context
+def run(context: click.Context, config: Path, only: str | None, once: bool) -> None:
+    """Run the pipelines of CONFIG and serve their indexes.
+
+    Stops on SIGTERM or Ctrl-C after committing what was read (within drain_timeout); a second signal
+    stops at once.
+    """
+    if only is None:
+        context.exit(_run_family(config, once=once))
+    _run_one(config, only, once=once)
+
+
+def _run_family(config: Path, *, once: bool) -> int:
+    from headrace.processes import ROLES, Family
+
+    base = [sys.executable, "-m", "headrace.cli", *_log_options(), "run", str(config)]
+    extra = {"ingester": ["--once"] if once else []}
+    return Family({role: [*base, "--only", role, *extra.get(role, [])] for role in ROLES}).run()
+
+
+def _run_one(config: Path, role: str, *, once: bool) -> None:
+    from headrace.processes import die_with_parent
+
+    die_with_parent()
+    from headrace.cli.app import configure_log
+    from headrace.services import run_role
+    from headrace.settings import load
+
+    settings = load(config)
+    configure_log(style=settings.log.style, level=settings.log.level)
+    run_role(role, settings, once=once)
+
+
+def _log_options() -> list[str]:
+    choice = click.get_current_context().find_root().obj
+    options = {"--log-style": choice.style, "--log-level": choice.level}
+    return [word for name, value in options.items() if value for word in (name, value)]

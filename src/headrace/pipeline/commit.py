@@ -1,0 +1,389 @@
+"""The owner of an index: the one task that writes to it, commits, and remembers positions.
+
+Everything that feeds an index goes through its owner's channel, so one writer commits and rolls back
+everybody's rows together. A run whose index rolled back is told to end and start again after the committed
+positions; what it still had in the channel is dropped unread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+
+from headrace.core.channel import Budget, Channel, Closed, T
+from headrace.core.errors import Fatal, Retryable, Rewound
+from headrace.core.health import Health, State
+from headrace.core.log import bind, event
+from headrace.core.metrics import Metrics
+from headrace.index.base import Index, Maintainable
+from headrace.model import Batch, Position, RawBatch, Rejection, Watermarks
+from headrace.pipeline.capacities import COMMIT_RECORDS, COMMIT_SHARE
+from headrace.pipeline.deadletter import DeadLetter, DeadLetters
+from headrace.pipeline.guard import Guard, backoff
+
+log = logging.getLogger(__name__)
+
+DISK_POLL_SECONDS = 0.5
+RETENTION_SECONDS = 60.0
+
+
+class Run(Protocol):
+    """One run of a pipeline, as its index's owner sees it."""
+
+    @property
+    def pipeline(self) -> str: ...
+
+    alive: bool
+
+    def rewind(self, reason: str) -> None:
+        """The index rolled back: end, and start again after the committed positions."""
+
+    def committed(self) -> None:
+        """The owner's watermarks have moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A batch on its way to the index, and the run it came from."""
+
+    batch: Batch
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Commit what came before this, then set `done`."""
+
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskReserve:
+    """Bytes of the disk that intake leaves free, so that the index can always drain (PROTOCOL 14)."""
+
+    path: Path
+    reserve: int
+
+    def missing(self) -> int:
+        """Bytes that must be freed before writing may go on; 0 when there is room."""
+        return max(0, self.reserve - shutil.disk_usage(self.path).free)
+
+
+class IndexOwner:
+    """Writes and commits one index; `watermarks` is what it has committed."""
+
+    def __init__(
+        self,
+        name: str,
+        index: Index,
+        *,
+        pipelines: frozenset[str],
+        guard: Guard,
+        budget: Budget,
+        dead_letters: DeadLetters,
+        disk: DiskReserve,
+        health: Health,
+        channel_records: int,
+        channel_bytes: int,
+        commit_interval: float,
+    ) -> None:
+        self.name = name
+        self.index = index
+        self.dead_letters = dead_letters
+        self.health = health
+        self._pipelines = pipelines
+        self.channel: Channel[Delivery | Flush] = Channel(
+            f"index:{name}", max_records=channel_records, max_bytes=channel_bytes
+        )
+        self.watermarks = Watermarks()
+        self.opened = anyio.Event()
+        self.error: Fatal | None = None
+        self._guard = guard
+        self._budget = budget
+        self._disk = disk
+        self._clock = guard.clock
+        self._metrics = guard.metrics
+        self._interval = commit_interval
+        self._runs: set[Run] = set()
+        self._pending: list[Batch] = []
+        self._pending_since = 0.0
+        self._committed_at = 0.0
+        self._commit_took = 0.0
+        self._rewinds = 0
+        self._retained_at = guard.clock.monotonic()
+
+    # What pipelines call
+
+    def attach(self, run: Run) -> None:
+        self._runs.add(run)
+
+    def detach(self, run: Run) -> None:
+        self._runs.discard(run)
+
+    def positions(self, pipeline: str) -> dict[str, Position]:
+        """Committed and durable positions of a pipeline, by partition."""
+        return {
+            partition: position
+            for (owner, partition), position in self.watermarks.durable.items()
+            if owner == pipeline
+        }
+
+    async def flush(self) -> None:
+        """Wait until everything delivered before is committed. Raises Fatal if the owner has failed."""
+        flush = Flush()
+        try:
+            await self.channel.put(flush, records=0, size=0)
+        except Closed:
+            raise self.error or Fatal(f"index {self.name} is closed") from None
+        await flush.done.wait()
+        if self.error is not None:
+            raise self.error
+
+    # The owner's task
+
+    async def run(self) -> None:
+        """Open, then write and commit until the channel is closed."""
+        component = f"index:{self.name}"
+        self.health.set(component, State.STARTING, "opening")
+        try:
+            self.watermarks = await self._guard.call(self.index.open)
+            await self._guard.call(self._recover_dead_letters)
+            self.health.set(component, State.READY, "")
+            self.opened.set()
+            await self._loop()
+        except (Fatal, Retryable) as error:
+            self._fail(error)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.index.close()
+
+    def _fail(self, error: Fatal | Retryable) -> None:
+        self.error = error if isinstance(error, Fatal) else Fatal(str(error))
+        self.health.set(f"index:{self.name}", State.FAILED, str(error))
+        event(log.error, "index.failed", index=self.name, error=str(error))
+        self.opened.set()
+        self.channel.close()
+        for run in tuple(self._runs):
+            run.rewind(f"index {self.name} failed: {error}")
+        for item in unread(self.channel):
+            self._discard(item)
+
+    async def _loop(self) -> None:
+        while True:
+            item: Delivery | Flush | None = None
+            with anyio.move_on_after(self._wait()):
+                try:
+                    item = await self.channel.get()
+                except Closed:
+                    break
+            try:
+                await self._handle(item)
+            except Rewound as error:
+                await self._rewind(error)
+            if isinstance(item, Flush):
+                item.done.set()
+        try:
+            await self._commit()
+        except Rewound as error:
+            event(log.error, "index.rewound", index=self.name, error=str(error), next="read again at start")
+
+    async def _handle(self, item: Delivery | Flush | None) -> None:
+        if isinstance(item, Delivery):
+            await self._write(item)
+        if item is None or isinstance(item, Flush) or self._wait() <= 0:
+            await self._commit()
+
+    def _wait(self) -> float:
+        """Seconds until the next commit is due; infinite with nothing written."""
+        if not self._pending:
+            return max(0.0, self._retention_due())
+        now = self._clock.monotonic()
+        if sum(batch.rows for batch in self._pending) >= COMMIT_RECORDS:
+            return 0
+        latest = self._pending_since + self._interval
+        if self._pending[-1].raw.caught_up and not len(self.channel):
+            # Nothing more to come for now: as soon as possible, but never spend more on commits than on work.
+            latest = min(latest, self._committed_at + COMMIT_SHARE * self._commit_took)
+        return max(0.0, latest - now)
+
+    def _retention_due(self) -> float:
+        if not isinstance(self.index, Maintainable):
+            return float("inf")
+        return self._retained_at + RETENTION_SECONDS - self._clock.monotonic()
+
+    async def _write(self, delivery: Delivery) -> None:
+        batch, run = delivery.batch, delivery.run
+        if not run.alive:
+            self._discard(delivery)
+            return
+        try:
+            with bind(batch=batch.id):
+                await self._room_on_disk()
+                started = self._clock.monotonic()
+                rejected = await self._write_or_rewind(batch)
+                self._note_written(batch, rejected, self._clock.monotonic() - started)
+                batch = batch.with_rejections(with_originals(batch.raw, rejected))
+                if batch.rejections:
+                    await self._bury(batch)
+        finally:
+            self._budget.release(batch.raw.size)
+        if not self._pending:
+            self._pending_since = self._clock.monotonic()
+        self._pending.append(batch)
+
+    async def _write_or_rewind(self, batch: Batch) -> list[Rejection]:
+        try:
+            return await self.index.write(batch)
+        except Rewound:
+            self._landed(batch)
+            raise
+
+    def _note_written(self, batch: Batch, rejected: list[Rejection], seconds: float) -> None:
+        count = self._metrics.records.labels
+        count(pipeline=batch.pipeline, stage="index", outcome="indexed").inc(batch.rows - len(rejected))
+        count(pipeline=batch.pipeline, stage="index", outcome="rejected").inc(len(rejected))
+        self._metrics.stage_seconds.labels(pipeline=batch.pipeline, stage="index", state="busy").inc(seconds)
+
+    async def _bury(self, batch: Batch) -> None:
+        """Write the dead letters before the commit that covers them (PROTOCOL 15)."""
+        written = letters(batch, self._clock.time())
+        await self._guard.call(lambda: anyio.to_thread.run_sync(self.dead_letters.append, written))
+
+    async def _recover_dead_letters(self) -> None:
+        """Those above the committed positions come again: delete them."""
+        await anyio.to_thread.run_sync(self.dead_letters.open, self._durable_records(), self._pipelines)
+
+    async def _commit(self) -> None:
+        if await self._retain():
+            self._pending_since = self._pending_since or self._clock.monotonic()
+        elif not self._pending:
+            return
+        started = self._clock.monotonic()
+        self.watermarks = await self.index.commit()
+        self._committed_at = self._clock.monotonic()
+        self._commit_took = self._committed_at - started
+        self._metrics.commit_seconds.labels(index=self.name).observe(self._commit_took)
+        done, self._pending = self._pending, []
+        await self._confirm(done)
+        self._rewinds = 0
+
+    async def _confirm(self, done: list[Batch]) -> None:
+        """After a commit: dead letters become real, latencies are known, sources may forget."""
+        if any(batch.rejections for batch in done):
+            durable = self._durable_records()
+            await self._guard.call(lambda: anyio.to_thread.run_sync(self.dead_letters.confirm, durable))
+        now = self._clock.time()
+        for batch in done:
+            self._metrics.end_to_end_seconds.labels(pipeline=batch.pipeline).observe(
+                max(0.0, now - batch.raw.accepted_at)
+            )
+            self._landed(batch)
+        for run in self._runs:
+            run.committed()
+        for pipeline in {batch.pipeline for batch in done}:
+            imbalance = sum(
+                ledger.imbalance for (name, _), ledger in self.watermarks.ledgers.items() if name == pipeline
+            )
+            self._metrics.ledger_imbalance.labels(pipeline=pipeline).set(imbalance)
+
+    async def _retain(self) -> bool:
+        if self._retention_due() > 0 or not isinstance(self.index, Maintainable):
+            return False
+        self._retained_at = self._clock.monotonic()
+        deleted = await self.index.retain()
+        if deleted:
+            event(log.info, "index.retained", index=self.name, deleted=deleted)
+        return deleted > 0
+
+    def _durable_records(self) -> Mapping[tuple[str, str], int]:
+        return {key: position.record for key, position in self.watermarks.durable.items()}
+
+    async def _room_on_disk(self) -> None:
+        missing = self._disk.missing()
+        if not missing:
+            return
+        reason = f"disk of {self._disk.path} is nearly full: free {missing:,} more bytes, then it goes on"
+        self.health.set(f"index:{self.name}", State.DEGRADED, reason)
+        event(log.warning, "index.paused", index=self.name, missing_bytes=missing)
+        while self._disk.missing():
+            await self._clock.sleep(DISK_POLL_SECONDS)
+        self.health.set(f"index:{self.name}", State.READY, "")
+        event(log.info, "index.resumed", index=self.name)
+
+    async def _rewind(self, error: Rewound) -> None:
+        """The index is back at its last commit: tell every run, wait a little longer each time."""
+        self._rewinds += 1
+        self.watermarks = Watermarks(error.positions, error.positions, self.watermarks.ledgers)
+        for batch in self._pending:
+            self._landed(batch)
+        self._pending = []
+        wait = backoff(self._guard.policy, self._rewinds)
+        event(log.warning, "index.rewound", index=self.name, error=str(error), wait_s=round(wait, 3))
+        self.health.set(f"index:{self.name}", State.DEGRADED, f"rolled back: {error}")
+        for run in tuple(self._runs):
+            run.rewind(str(error))
+        await self._guard.call(self._recover_dead_letters)
+        await self._clock.sleep(wait)
+        await self._room_on_disk()
+        self.health.set(f"index:{self.name}", State.READY, "")
+
+    def _discard(self, item: Delivery | Flush) -> None:
+        if isinstance(item, Flush):
+            item.done.set()
+            return
+        self._budget.release(item.batch.raw.size)
+        self._landed(item.batch)
+
+    def _landed(self, batch: Batch) -> None:
+        note_in_flight(self._metrics, batch.pipeline, -batch.records, -batch.raw.size)
+
+
+def with_originals(raw: RawBatch, rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:
+    """Rejections with the record's own bytes, as read."""
+    return tuple(
+        rejection
+        if rejection.original is not None
+        else replace(rejection, original=raw.decoder.original(raw, rejection.record))
+        for rejection in rejections
+    )
+
+
+def letters(batch: Batch, now: float) -> list[DeadLetter]:
+    """The dead letters of a batch's rejections."""
+    return [
+        DeadLetter(
+            pipeline=batch.pipeline,
+            partition=batch.raw.partition,
+            record=rejection.record,
+            ordinal=rejection.ordinal,
+            stage=rejection.stage,
+            reason=rejection.reason,
+            detail=rejection.detail,
+            original=rejection.original,
+            origin=batch.raw.origin,
+            position=f"record {rejection.record + 1}",
+            time=now,
+            batch=batch.id,
+        )
+        for rejection in batch.rejections
+    ]
+
+
+def note_in_flight(metrics: Metrics, pipeline: str, records: int, size: int) -> None:
+    """Count records and bytes that are read and neither committed nor given back."""
+    metrics.in_flight_records.labels(pipeline=pipeline).inc(records)
+    metrics.in_flight_bytes.labels(pipeline=pipeline).inc(size)
+
+
+def unread(channel: Channel[T]) -> Iterator[T]:
+    """Take out what nobody will read any more."""
+    with contextlib.suppress(anyio.WouldBlock, Closed):
+        while True:
+            yield channel.get_nowait()

@@ -1,0 +1,247 @@
+"""One run of a pipeline: read → decode and transform → deliver, from the committed positions on.
+
+A run ends when its source has no more, when it is told to drain, when its index rolled back, or with an
+error. It never ends with rows delivered and unaccounted for: whoever starts the next run flushes first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+import anyio
+from anyio import CapacityLimiter
+
+from headrace.core.channel import Budget, Channel, Closed
+from headrace.core.errors import EndOfInput, Fatal, HeadraceError, Retryable
+from headrace.core.log import bind, event
+from headrace.ingest.base import Source
+from headrace.model import Batch, RawBatch
+from headrace.pipeline.commit import Delivery, IndexOwner, note_in_flight, unread, with_originals
+from headrace.pipeline.guard import Guard
+from headrace.pipeline.plan import Plan
+
+log = logging.getLogger(__name__)
+
+OPEN_TIMEOUT = 60.0
+DEAD_LETTER_POLL_SECONDS = 1.0
+
+_batch_numbers = itertools.count(1)
+
+T = TypeVar("T")
+
+
+class PipelineRun:
+    """Runs once; `finished` is true when the source had no more and everything is committed."""
+
+    def __init__(
+        self,
+        pipeline: str,
+        source: Source,
+        compile_plan: Callable[[RawBatch | None], Plan],
+        owner: IndexOwner,
+        *,
+        guard: Guard,
+        budget: Budget,
+        channel_records: int,
+        channel_bytes: int,
+        dead_letter_limit: int,
+        threads: CapacityLimiter,
+        pause: Callable[[str | None], None],
+    ) -> None:
+        self.pipeline = pipeline
+        self.alive = True
+        self.finished = False
+        self._source = source
+        self._compile_plan = compile_plan
+        self._owner = owner
+        self._guard = guard
+        self._clock = guard.clock
+        self._metrics = guard.metrics
+        self._budget = budget
+        self._dead_letters = owner.dead_letters
+        self._dead_letter_limit = dead_letter_limit
+        self._threads = threads
+        self._pause = pause
+        self._channel: Channel[RawBatch] = Channel(
+            f"raw:{pipeline}", max_records=channel_records, max_bytes=channel_bytes
+        )
+        self._scope = anyio.CancelScope()
+        self._reading = anyio.CancelScope()
+        self._moved = anyio.Event()
+        self._error: HeadraceError | None = None
+
+    # What the owner and the supervisor call
+
+    def rewind(self, reason: str) -> None:
+        self.alive = False
+        self._error = self._error or Retryable(reason)
+        self._scope.cancel()
+
+    def committed(self) -> None:
+        self._moved.set()
+
+    def drain(self) -> None:
+        """Stop reading; what was read goes on to the index."""
+        self._reading.cancel()
+
+    @property
+    def channel_fill(self) -> float:
+        return self._channel.fill_ratio
+
+    @property
+    def lag(self) -> int | None:
+        return self._source.lag()
+
+    async def run(self) -> None:
+        """Raises Retryable (start again after the committed positions) or Fatal."""
+        self._owner.attach(self)
+        try:
+            with self._scope:
+                await self._run_stages()
+        finally:
+            self._owner.detach(self)
+            with anyio.CancelScope(shield=True):
+                await self._source.close()
+                self._drop_unread()
+        if self._error is not None:
+            raise self._error
+
+    async def _run_stages(self) -> None:
+        positions = self._owner.positions(self.pipeline)
+        await self._guard.call(lambda: self._source.open(positions), timeout=OPEN_TIMEOUT)
+        sample = await self._guard.call(self._source.sample, timeout=OPEN_TIMEOUT)
+        plan = await self._in_thread(lambda: self._compile_plan(sample)) if sample is not None else None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._acknowledge)
+            async with anyio.create_task_group() as stages:
+                stages.start_soon(self._stage, self._read)
+                stages.start_soon(self._stage, lambda: self._transform(plan))
+            tasks.cancel_scope.cancel()
+        if self._error is None:
+            await self._owner.flush()
+
+    async def _stage(self, stage: Callable[[], Awaitable[None]]) -> None:
+        """Run a stage; its error ends the run, and no other."""
+        try:
+            await stage()
+        except HeadraceError as error:
+            self._error = self._error or error
+            self._scope.cancel()
+
+    async def _read(self) -> None:
+        started = self._clock.monotonic()
+        try:
+            with self._reading:
+                while True:
+                    raw = await self._guard.call(self._source.read)
+                    started = self._note("read", "starved", started)
+                    await self._budget.reserve(raw.size)
+                    await self._pass_on(raw)
+                    started = self._note("read", "blocked", started)
+        except EndOfInput:
+            self.finished = True
+        finally:
+            self._channel.close()
+
+    async def _pass_on(self, raw: RawBatch) -> None:
+        records = raw.position.record - raw.first_record
+        try:
+            await self._channel.put(raw, records=records, size=raw.size)
+        except BaseException:
+            self._budget.release(raw.size)
+            raise
+        self._metrics.bytes.labels(pipeline=self.pipeline, stage="read", direction="in").inc(raw.size)
+        note_in_flight(self._metrics, self.pipeline, 0, raw.size)
+
+    async def _transform(self, plan: Plan | None) -> None:
+        started = self._clock.monotonic()
+        while True:
+            try:
+                raw = await self._channel.get()
+            except Closed:
+                return
+            started = self._note("transform", "starved", started)
+            delivered = False
+            try:
+                batch, plan = await self._in_thread(partial(self._process, raw, plan))
+                note_in_flight(self._metrics, self.pipeline, batch.records, 0)
+                started = self._note("transform", "busy", started)
+                await self._room_for_dead_letters(batch)
+                await self._owner.channel.put(Delivery(batch, self), records=batch.rows, size=raw.size)
+                delivered = True
+            except Closed:
+                raise self._owner.error or Fatal("the index is closed") from None
+            finally:
+                if not delivered:
+                    self._budget.release(raw.size)
+                    note_in_flight(self._metrics, self.pipeline, 0, -raw.size)
+            started = self._note("transform", "blocked", started)
+
+    def _process(self, raw: RawBatch, plan: Plan | None) -> tuple[Batch, Plan]:
+        """Decode and transform one batch, in a worker thread."""
+        identity = f"{self.pipeline}-{next(_batch_numbers)}"
+        with bind(batch=identity):
+            plan = plan or self._compile_plan(raw)
+            decoded = raw.decoder.decode(raw)
+            frames, rejections, dropped = [], list(decoded.rejections), 0
+            for frame in decoded.frames:
+                outcome = plan.run(frame)
+                rejections.extend(outcome.rejections)
+                dropped += outcome.dropped
+                if outcome.frame.height:
+                    frames.append(outcome.frame)
+            originals = with_originals(raw, rejections)
+            self._count(decoded.records, len(rejections), dropped)
+            batch = Batch(identity, self.pipeline, raw, tuple(frames), decoded.records, originals, dropped)
+            return batch, plan
+
+    def _count(self, read: int, rejected: int, dropped: int) -> None:
+        count = self._metrics.records.labels
+        count(pipeline=self.pipeline, stage="read", outcome="read").inc(read)
+        count(pipeline=self.pipeline, stage="transform", outcome="rejected").inc(rejected)
+        count(pipeline=self.pipeline, stage="transform", outcome="dropped").inc(dropped)
+
+    async def _room_for_dead_letters(self, batch: Batch) -> None:
+        """At the limit the pipeline pauses: a record that cannot be kept is not thrown away."""
+        if not batch.rejections or self._dead_letters.kept(self.pipeline) < self._dead_letter_limit:
+            return
+        self._pause(
+            f"{self._dead_letter_limit:,} dead letters, the limit of pipeline {self.pipeline}: "
+            "look at them with `headrace dlq list`, then raise `dead_letter_limit` or purge them"
+        )
+        event(log.warning, "pipeline.paused", pipeline=self.pipeline, reason="dead_letters_full")
+        while self._dead_letters.kept(self.pipeline) >= self._dead_letter_limit:
+            await self._clock.sleep(DEAD_LETTER_POLL_SECONDS)
+        self._pause(None)
+
+    async def _acknowledge(self) -> None:
+        while True:
+            await self._moved.wait()
+            self._moved = anyio.Event()
+            acknowledge = partial(self._source.acknowledge, self._owner.positions(self.pipeline))
+            await self._stage(partial(self._guard.call, acknowledge))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Run CPU work beside the event loop; an unclassified error is a fault of the component."""
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        except HeadraceError:
+            raise
+        except Exception as error:
+            event(log.error, "component.faulted", dependency=f"transform:{self.pipeline}", exc_info=error)
+            raise Fatal(f"a step of pipeline {self.pipeline} failed: {error}") from error
+
+    def _note(self, stage: str, state: str, since: float) -> float:
+        now = self._clock.monotonic()
+        labels = {"pipeline": self.pipeline, "stage": stage, "state": state}
+        self._metrics.stage_seconds.labels(**labels).inc(now - since)
+        return now
+
+    def _drop_unread(self) -> None:
+        for raw in unread(self._channel):
+            self._budget.release(raw.size)
+            note_in_flight(self._metrics, self.pipeline, 0, -raw.size)

@@ -1,0 +1,168 @@
+"""The supervisor: owners and pipelines run, fail, back off and drain, each on its own.
+
+A pipeline whose run failed for now starts again after its committed positions; one that failed for good
+stays down and says why; the others never notice. Draining stops the readers, lets what was read reach the
+index, commits, and closes; what is not done within the time-out is read again at the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import anyio
+
+from headrace.core.clock import Clock
+from headrace.core.errors import ConfigError, Fatal, Retryable
+from headrace.core.health import Health, State
+from headrace.core.log import event
+from headrace.core.retry import RetryPolicy
+from headrace.pipeline.commit import IndexOwner
+from headrace.pipeline.guard import backoff
+from headrace.pipeline.stages import PipelineRun
+
+log = logging.getLogger(__name__)
+
+STEADY_SECONDS = 60.0
+"""A run that lasted this long was a good one: the next failure starts its back-off anew."""
+
+
+class PipelineKeeper:
+    """Keeps one pipeline running: run, back off, run again, until finished, failed or drained."""
+
+    def __init__(
+        self,
+        name: str,
+        owner: IndexOwner,
+        make_run: Callable[[PipelineKeeper], PipelineRun],
+        *,
+        policy: RetryPolicy,
+        clock: Clock,
+        health: Health,
+    ) -> None:
+        self.name = name
+        self.owner = owner
+        self.restarts = 0
+        self.run: PipelineRun | None = None
+        self.error: Fatal | ConfigError | None = None
+        self.finished = False
+        self._make_run = make_run
+        self._policy = policy
+        self._clock = clock
+        self._health = health
+        self._draining = False
+        self._backoff = anyio.CancelScope()
+
+    @property
+    def component(self) -> str:
+        return f"pipeline:{self.name}"
+
+    def pause(self, reason: str | None) -> None:
+        """Say that the pipeline waits for something; None when it goes on."""
+        self._health.set(self.component, State.DEGRADED if reason else State.READY, reason or "")
+
+    def drain(self) -> None:
+        self._draining = True
+        self._health.set(self.component, State.DRAINING, "stopping")
+        self._backoff.cancel()
+        if self.run is not None:
+            self.run.drain()
+
+    async def keep(self) -> None:
+        self._health.set(self.component, State.STARTING, "waiting for its index")
+        await self.owner.opened.wait()
+        failures = 0
+        while not self._draining and self.error is None and not self.finished:
+            started = self._clock.monotonic()
+            try:
+                await self._run_once()
+            except (Fatal, ConfigError) as error:
+                self._failed(error)
+            except Retryable as error:
+                lasted = self._clock.monotonic() - started
+                failures = 1 if lasted > STEADY_SECONDS else failures + 1
+                await self._start_again_later(error, failures)
+
+    async def _run_once(self) -> None:
+        if self.owner.error is not None:
+            raise self.owner.error
+        self.run = self._make_run(self)
+        self._health.set(self.component, State.READY, "")
+        await self.run.run()
+        if self.run.finished:
+            self.finished = True
+            self._health.set(self.component, State.FINISHED, "everything was read and committed")
+            event(log.info, "pipeline.finished", pipeline=self.name)
+
+    def _failed(self, error: Fatal | ConfigError) -> None:
+        self.error = error
+        self._health.set(self.component, State.FAILED, str(error))
+        event(log.error, "pipeline.failed", pipeline=self.name, error=str(error))
+
+    async def _start_again_later(self, error: Retryable, failures: int) -> None:
+        self.restarts += 1
+        try:
+            # What this run delivered is written and committed first, or the next run would read it twice.
+            await self.owner.flush()
+        except Fatal as fatal:
+            self._failed(fatal)
+            return
+        wait = max(error.after or 0.0, backoff(self._policy, failures))
+        self._health.set(self.component, State.DEGRADED, f"starts again in {wait:.1f} s: {error}")
+        event(
+            log.warning,
+            "pipeline.restarted",
+            pipeline=self.name,
+            failures=failures,
+            wait_s=round(wait, 3),
+            error=str(error),
+        )
+        with self._backoff:
+            await self._clock.sleep(wait)
+        self._backoff = anyio.CancelScope()
+
+
+class Supervisor:
+    """Runs every owner and every pipeline until all are finished, or until drained."""
+
+    def __init__(
+        self,
+        owners: Mapping[str, IndexOwner],
+        keepers: Sequence[PipelineKeeper],
+        *,
+        health: Health,
+        drain_timeout: float,
+    ) -> None:
+        self.owners = owners
+        self.keepers = keepers
+        self._health = health
+        self._drain_timeout = drain_timeout
+        self._stop = anyio.Event()
+
+    def stop(self) -> None:
+        """Drain: stop reading, commit what was read, close."""
+        self._stop.set()
+
+    async def run(self, *, until_finished: bool = False) -> None:
+        """Until `stop`; or, `until_finished`, until every pipeline is finished or failed."""
+        async with anyio.create_task_group() as owners:
+            for owner in self.owners.values():
+                owners.start_soon(owner.run)
+            async with anyio.create_task_group() as pipelines:
+                pipelines.start_soon(self._drain_when_told, pipelines.cancel_scope, owners.cancel_scope)
+                async with anyio.create_task_group() as keepers:
+                    for keeper in self.keepers:
+                        keepers.start_soon(keeper.keep)
+                if until_finished:
+                    self.stop()
+            for owner in self.owners.values():
+                owner.channel.close()
+
+    async def _drain_when_told(self, *scopes: anyio.CancelScope) -> None:
+        await self._stop.wait()
+        for keeper in self.keepers:
+            if not keeper.finished and keeper.error is None:
+                keeper.drain()
+        event(log.info, "service.draining", timeout_s=self._drain_timeout)
+        for scope in scopes:
+            scope.deadline = anyio.current_time() + self._drain_timeout

@@ -1,0 +1,145 @@
+"""The parent of `headrace run`: starts ingester and server, restarts what dies, passes signals on.
+
+Light on purpose: it imports neither the engine nor the frames, so that both children start at once. A child
+never outlives it: the kernel signals the child when its parent dies, and the pipe between them ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from headrace.core.log import event
+
+log = logging.getLogger(__name__)
+
+ROLES = ("ingester", "server")
+PARENT_PIPE = "HEADRACE_PARENT_PIPE"
+"""Environment variable with the descriptor of a pipe that ends when the parent does."""
+
+CONFIG_ERROR = 2
+STEADY_SECONDS = 30.0
+LONGEST_WAIT = 30.0
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class Child:
+    """One child process and how often it has died lately."""
+
+    role: str
+    process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.monotonic)
+    failures: int = 0
+
+
+class Family:
+    """Runs `command(role)` for each role until told to stop, or until one cannot be started."""
+
+    def __init__(self, commands: dict[str, Sequence[str]]) -> None:
+        self._commands = commands
+        self._children: dict[str, Child] = {}
+        self._signals = 0
+        self._wake = threading.Event()
+
+    def run(self) -> int:
+        """The exit code: 0 after a drain, a child's own code when it will never start."""
+        reader, writer = os.pipe()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGCHLD, lambda *_: self._wake.set())
+        try:
+            for role in self._commands:
+                self._children[role] = self._start(role, reader)
+            return self._watch(reader)
+        finally:
+            os.close(writer)
+
+    def _on_signal(self, number: int, _: object) -> None:
+        self._signals += 1
+        self._wake.set()
+        # The ingester drains first, while the server still answers; a second signal stops both at once.
+        for role, child in self._children.items():
+            if (role == "ingester" or self._signals > 1) and child.process.poll() is None:
+                child.process.send_signal(number)
+
+    def _start(self, role: str, pipe: int) -> Child:
+        process = subprocess.Popen(
+            self._commands[role],
+            pass_fds=[pipe],
+            env={**os.environ, PARENT_PIPE: str(pipe)},
+            # Children get the terminal's Ctrl-C from us, in order, and not all at once.
+            process_group=0,
+        )
+        return Child(role, process)
+
+    def _watch(self, pipe: int) -> int:
+        while True:
+            self._wake.wait(timeout=1.0)
+            self._wake.clear()
+            if self._signals:
+                return self._finish()
+            for role, child in self._children.items():
+                code = child.process.poll()
+                if code is None:
+                    continue
+                if code in (CONFIG_ERROR, 1) and child.failures == 0 and not self._ever_ready(child):
+                    self._stop_all(signal.SIGTERM)
+                    return code
+                if code == 0 and role == "ingester":
+                    self._stop_all(signal.SIGTERM)
+                    return 0
+                self._children[role] = self._restart(child, code, pipe)
+
+    @staticmethod
+    def _ever_ready(child: Child) -> bool:
+        return time.monotonic() - child.started > STEADY_SECONDS
+
+    def _restart(self, child: Child, code: int, pipe: int) -> Child:
+        steady = time.monotonic() - child.started > STEADY_SECONDS
+        failures = 1 if steady else child.failures + 1
+        wait = min(LONGEST_WAIT, 0.1 * 2 ** (failures - 1))
+        event(log.error, "process.restarted", role=child.role, code=code, failures=failures, wait_s=wait)
+        time.sleep(wait)
+        started = self._start(child.role, pipe)
+        started.failures = failures
+        return started
+
+    def _finish(self) -> int:
+        codes = []
+        for role in sorted(self._children):  # the ingester first
+            child = self._children[role]
+            if role != "ingester" and child.process.poll() is None:
+                child.process.send_signal(signal.SIGTERM)
+            codes.append(child.process.wait())
+        return max((code for code in codes if code > 0), default=0)
+
+    def _stop_all(self, number: int) -> None:
+        for child in self._children.values():
+            if child.process.poll() is None:
+                child.process.send_signal(number)
+        for child in self._children.values():
+            child.process.wait()
+
+
+def die_with_parent() -> None:
+    """In a child: be killed when the parent dies, however it dies (Linux), or when its pipe ends."""
+    descriptor = os.environ.pop(PARENT_PIPE, None)
+    if descriptor is None:
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    def wait_for_the_end() -> None:
+        os.read(int(descriptor), 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait_for_the_end, name="parent-watch", daemon=True).start()

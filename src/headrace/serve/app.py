@@ -1,0 +1,95 @@
+"""The two HTTP applications: what the server answers to everybody, and the ingester to the server alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headrace.core.errors import HeadraceError, RequestError
+from headrace.core.metrics import Metrics
+from headrace.serve import admin, documents, health, search, ui
+from headrace.serve.admin import Admin
+from headrace.serve.health import HealthSource
+from headrace.serve.responses import error_response
+from headrace.serve.search import Readers
+from headrace.serve.upstream import Upstream
+
+
+def server_app(
+    readers: Readers, upstream: Upstream | None, source: HealthSource, metrics: Metrics
+) -> Starlette:
+    """Search, documents, the page, health and metrics; `/api/…` is passed on to the ingester."""
+    data_api: list[BaseRoute] = [*search.routes(readers), *documents.routes(readers)]
+    routes: list[BaseRoute] = [
+        *health.routes(source),
+        *(upstream.routes() if upstream is not None else ()),
+        *ui.routes(),
+        Mount("/es", routes=data_api),
+        *data_api,
+    ]
+    return _application(routes, metrics)
+
+
+def ingester_app(source: Admin, health_source: HealthSource, metrics: Metrics) -> Starlette:
+    """Pipelines, health and metrics, on the local socket."""
+    return _application([*health.routes(health_source), *admin.routes(source)], metrics)
+
+
+def _application(routes: Sequence[BaseRoute], metrics: Metrics) -> Starlette:
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Observed, routes=routes, metrics=metrics)],
+        exception_handlers={HeadraceError: _answer_error, 404: _not_found, 405: _not_found},
+    )
+
+
+async def _answer_error(_: Request, error: Exception) -> Response:
+    if isinstance(error, RequestError):
+        return error_response(error)
+    return error_response(RequestError(500, "internal_error", str(error)))
+
+
+async def _not_found(request: Request, _: Exception) -> Response:
+    reason = f"no handler found for uri [{request.url.path}] and method [{request.method}]"
+    return error_response(RequestError(400, "illegal_argument_exception", reason))
+
+
+class Observed:
+    """Times every request under its route (never its path: labels are bounded)."""
+
+    def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute], metrics: Metrics) -> None:
+        self._app = app
+        self._routes = routes
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def observe(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observe)
+        finally:
+            labels = {"route": self._route(scope), "method": scope["method"], "code": str(status)}
+            self._metrics.http_seconds.labels(**labels).observe(time.perf_counter() - started)
+
+    def _route(self, scope: Scope) -> str:
+        for route in self._routes:
+            if route.matches(scope)[0] is Match.FULL:
+                return getattr(route, "path", "other")
+        return "other"

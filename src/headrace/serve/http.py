@@ -1,0 +1,95 @@
+"""Runs an application under uvicorn, on an address or a Unix socket; stopped by its owner, not by signals."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from headrace.core.errors import Fatal
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
+
+BACKLOG = 2048
+GRACE_SECONDS = 5
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; raises Fatal saying what to do when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Fatal(
+            f"cannot listen on {host}:{port}: {error.strerror}; stop what uses it, or set server.port"
+        ) from error
+    return listener
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """A listening Unix socket, only for this user; replaces one a killed process left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Fatal(
+            f"cannot listen on {path}: {error.strerror or error}; choose a shorter data_dir"
+        ) from error
+    return listener
+
+
+class HttpServer:
+    """One application on one listening socket."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+        import uvicorn
+
+        class Server(uvicorn.Server):
+            @contextlib.contextmanager
+            def capture_signals(self) -> Iterator[None]:
+                # Signals belong to the process, which drains in its own order.
+                yield
+
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        self._server: uvicorn.Server = Server(config)
+        self._listener = listener
+        self.stopped = anyio.Event()
+
+    @property
+    def port(self) -> int:
+        name = self._listener.getsockname()
+        return int(name[1]) if isinstance(name, tuple) else 0
+
+    async def run(self) -> None:
+        """Serve until `stop`, then finish the requests under way."""
+        try:
+            await self._server.serve(sockets=[self._listener])
+        finally:
+            self.stopped.set()
+
+    def stop(self) -> None:
+        self._server.should_exit = True

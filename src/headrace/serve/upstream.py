@@ -1,0 +1,72 @@
+"""The server's line to the ingester: a Unix socket, over which `/api/…`, health and metrics are asked for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from headrace.core.errors import RequestError, Retryable
+from headrace.model import Json
+
+if TYPE_CHECKING:
+    import httpx2
+
+TIMEOUT_SECONDS = 5.0
+
+
+class Upstream:
+    """Asks the ingester; knows since when it has been away."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._client: httpx2.AsyncClient | None = None
+        self.away_since: float | None = time.time()
+
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/api/{path:path}", self._forward, methods=["GET", "POST", "PUT", "DELETE"])]
+
+    async def get(self, path: str) -> bytes:
+        """The body of a page of the ingester's. Raises Retryable when it does not answer."""
+        return (await self._ask("GET", path)).content
+
+    async def readiness(self) -> Json:
+        """What the ingester says of itself."""
+        answer: Json = msgspec.json.decode(await self.get("/health/ready"))
+        return answer
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def _ask(self, method: str, path: str, body: bytes = b"") -> httpx2.Response:
+        import httpx2
+
+        if self._client is None:
+            transport = httpx2.AsyncHTTPTransport(uds=str(self._socket))
+            self._client = httpx2.AsyncClient(
+                transport=transport, base_url="http://ingester", timeout=TIMEOUT_SECONDS
+            )
+        try:
+            answer = await self._client.request(method, path, content=body)
+        except (httpx2.TransportError, OSError) as error:
+            self.away_since = self.away_since or time.time()
+            raise Retryable(f"the ingester does not answer on {self._socket}: {error}") from error
+        self.away_since = None
+        return answer
+
+    async def _forward(self, request: Request) -> Response:
+        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        try:
+            answer = await self._ask(request.method, path, await request.body())
+        except Retryable as error:
+            since = self.away_since or time.time()
+            reason = f"the ingester has been away for {time.time() - since:.0f} s: {error}"
+            raise RequestError(503, "ingester_unavailable", reason) from error
+        return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
