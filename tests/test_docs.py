@@ -145,6 +145,35 @@ def test_every_yaml_block_loads(page: Path, block: str) -> None:
     loads(text, "json", base=ROOT, environ=AnyValue())
 
 
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [
+        ("ingest/files.md", "type: files\npaths: [things.csv]"),
+        ("ingest/files.md", "source: { type: files, paths: [things.csv] }"),
+        ("transform/where.md", '- where: "n > 1"\n- drop: [n]'),
+        ("transform/where.md", 'where: "n > 1"\nname: only-some'),
+        ("transform/where.md", 'transform:\n  - where: "n > 1"'),
+        ("index/tantivy.md", "type: tantivy\nid: [n]\nfields: { n: integer }"),
+        ("index/tantivy.md", "indexes:\n  others: { type: tantivy, fields: {} }"),
+        ("operations.md", "server: { port: 7223 }"),
+        ("architecture.md", CONFIGURATION),
+    ],
+    ids=[
+        "source",
+        "source section",
+        "steps",
+        "one step",
+        "transform section",
+        "index",
+        "indexes",
+        "server",
+        "all",
+    ],
+)
+def test_every_shape_of_example_is_understood(page: str, block: str) -> None:
+    loads(as_configuration(DOCS / page, block), "json", base=ROOT)
+
+
 def test_an_example_with_a_misspelt_option_would_be_found() -> None:
     text = as_configuration(DOCS / "ingest" / "files.md", "type: files\npath: [things.ndjson]\n")
     with pytest.raises(ConfigError, match="path"):
