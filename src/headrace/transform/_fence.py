@@ -168,10 +168,19 @@ def _check_tree(text: str, node: Any) -> None:
             children = [body["predicate"], body["truthy"], body["falsy"]]
         case "Function":
             children = body["input"]
+            _check_pattern(text, body["function"], children)
         case _:
             raise ConfigError(f"{text!r} is not computed row by row (the engine calls it {kind!r})")
     for child in children:
         _check_tree(text, child)
+
+
+def _check_pattern(text: str, function: Any, inputs: list[Any]) -> None:
+    """A pattern per record is refused: an invalid one fails or not depending on the rows beside it."""
+    if "Contains" not in str(function) or "StringExpr" not in str(function):
+        return
+    if not (isinstance(inputs[1], dict) and "Literal" in inputs[1]):
+        raise ConfigError(f"the pattern in {text!r} must be a text, not a field")
 
 
 def refuse_casts_of_text(text: str, expression: pl.Expr, frame: pl.DataFrame) -> None:

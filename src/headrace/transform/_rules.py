@@ -14,6 +14,8 @@ from headrace.core.errors import ConfigError
 from headrace.fields import IP, IPV4, IPV6, POLARS_TYPES, Field, FieldType, cast, from_iso
 
 Scalar = bool | int | float | str
+Characters = Annotated[int, Meta(ge=0)]
+Values = Annotated[list[Scalar], Meta(min_length=1)]
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,13 +27,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     required: Annotated[bool, Meta(description="Reject records without a value.")] = False
     min: Annotated[int | float | str | None, Meta(description="Least number or date allowed.")] = None
     max: Annotated[int | float | str | None, Meta(description="Greatest number or date allowed.")] = None
-    length: Annotated[int | None, Meta(description="Exact number of characters.", ge=0)] = None
-    min_length: Annotated[int | None, Meta(description="Least number of characters.", ge=0)] = None
-    max_length: Annotated[int | None, Meta(description="Greatest number of characters.", ge=0)] = None
+    length: Annotated[Characters | None, Meta(description="Exact number of characters.")] = None
+    min_length: Annotated[Characters | None, Meta(description="Least number of characters.")] = None
+    max_length: Annotated[Characters | None, Meta(description="Greatest number of characters.")] = None
     pattern: Annotated[
         str | None, Meta(description="Regular expression found somewhere in the text; `^…$` for all of it.")
     ] = None
-    one_of: Annotated[list[Scalar] | None, Meta(description="The values allowed.", min_length=1)] = None
+    one_of: Annotated[Values | None, Meta(description="The values allowed.")] = None
     format: Annotated[
         Literal["email", "uri", "uuid", "ip", "ipv4", "ipv6", "date", "date-time", "hostname"] | None,
         Meta(description="A well-known form of text."),

@@ -31,12 +31,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str, Meta(description="File with the table: .csv, .tsv, .parquet, .ndjson.", min_length=1)
     ]
     key: Annotated[
-        str | list[str] | dict[str, str],
+        str | Annotated[list[str], Meta(min_length=1)] | Annotated[dict[str, str], Meta(min_length=1)],
         Meta(description="Field(s) to look up; `{field: column}` where the table calls them otherwise."),
     ]
     add: Annotated[
-        list[str] | dict[str, str],
-        Meta(description="Columns to add; `{field: column}` to give them other names.", min_length=1),
+        Annotated[list[str], Meta(min_length=1)] | Annotated[dict[str, str], Meta(min_length=1)],
+        Meta(description="Columns to add; `{field: column}` to give them other names."),
     ]
     on_miss: Annotated[
         Literal["keep", "reject", "default"],

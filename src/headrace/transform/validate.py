@@ -59,8 +59,9 @@ class Validate:
         given = _with_missing(frame, self._fields)
         converted = given.with_columns([self._converted(name, given.schema[name]) for name in self._rules])
         plan = [(name, check) for name in self._rules for check in self._checks[name]]
-        lost = self._lost(given, converted)
-        failed = converted.select(_any([check.failing for _, check in plan])).to_series() | lost
+        failed = self._lost(given, converted)
+        if plan:
+            failed |= converted.select(_any([check.failing for _, check in plan])).to_series()
         if not failed.any():
             return Outcome(converted)
         rejected = self._rejections(given.filter(failed), converted.filter(failed), plan)
@@ -87,13 +88,10 @@ class Validate:
     def _rejections(
         self, given: pl.DataFrame, converted: pl.DataFrame, plan: list[tuple[str, Check]]
     ) -> tuple[Rejection, ...]:
-        failing = converted.select(
-            check.failing.fill_null(value=False).alias(str(index)) for index, (_, check) in enumerate(plan)
-        )
+        flags = [converted.select(check.failing.fill_null(value=False)).to_series() for _, check in plan]
         found: list[Rejection] = []
-        for row, flags in enumerate(failing.iter_rows()):
-            record = given[RECORD][row]
-            broken = [entry for entry, flag in zip(plan, flags, strict=True) if flag]
+        for row, record in enumerate(given[RECORD]):
+            broken = [entry for entry, flag in zip(plan, flags, strict=True) if flag[row]]
             reason, detail = self._verdict(given, converted, row, broken)
             found.append(Rejection(record, self._step, reason, detail))
         return tuple(found)
@@ -184,8 +182,6 @@ def _with_missing(frame: pl.DataFrame, fields: dict[str, Field | None]) -> pl.Da
 
 
 def _any(failing: list[pl.Expr]) -> pl.Expr:
-    if not failing:
-        return pl.lit(value=False).alias(_FAILED)
     return pl.any_horizontal([check.fill_null(value=False) for check in failing]).alias(_FAILED)
 
 
