@@ -5,11 +5,14 @@ from __future__ import annotations
 import polars as pl
 
 
-def object_text(frame: pl.DataFrame) -> pl.Series:
-    """Each row as a JSON object, fields in the frame's order, those that are null left out."""
-    present = [name for name in frame.columns if frame[name].null_count() < frame.height]
+def object_text(frame: pl.DataFrame, height: int) -> pl.Series:
+    """Each row as a JSON object, fields in the frame's order, those that are null left out.
+
+    `height` says how many rows a frame without columns has.
+    """
+    present = [name for name in frame.columns if frame[name].null_count() < height]
     if not present:
-        return pl.Series(["{}"], dtype=pl.String).new_from_index(0, frame.height)
+        return pl.Series(["{}"], dtype=pl.String).new_from_index(0, height)
     values = frame.select(plain(pl.col(name), frame.schema[name]).alias(name) for name in present)
     nullable = [name for name in present if values[name].null_count()]
     if not nullable:

@@ -84,10 +84,10 @@ class RowFormat:
             *self._wrong_types(raw, failed),
             *self._unknown_fields(unknown),
         ]
-        source = object_text(user)
+        source = object_text(user, frame.height)
         body = None
         if not self._shareable(user, raw, failed):
-            body = self._body(raw, typed, failed, unknown)
+            body = self._body(frame.height, raw, typed, failed, unknown)
         empty = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
         rows = pl.DataFrame(
             {
@@ -195,6 +195,7 @@ class RowFormat:
 
     def _body(
         self,
+        height: int,
         raw: pl.DataFrame,
         typed: pl.DataFrame,
         failed: Mapping[str, pl.Series],
@@ -205,7 +206,7 @@ class RowFormat:
             self.schema.columns, strict=False
         )
         dynamic = self._dynamic_text(raw, failed, unknown)
-        text = object_text(columns)
+        text = object_text(columns, height)
         if dynamic is None:
             return text
         return _joined(text, dynamic)
@@ -224,7 +225,7 @@ class RowFormat:
             for name, where in failed.items()
         ]
         columns = unknown.with_columns(conflicts) if unknown.width else pl.DataFrame(conflicts)
-        return object_text(columns) if columns.width else None
+        return object_text(columns, columns.height) if columns.width else None
 
 
 def _fits(dtype: pl.DataType, declared: Field) -> bool:

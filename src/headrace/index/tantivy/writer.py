@@ -410,6 +410,6 @@ def _line(rows: pl.DataFrame) -> pl.Expr:
 def _id_text(rows: pl.DataFrame) -> pl.Expr:
     """Ids as JSON texts; few of them hold anything that needs escaping."""
     if rows[ID].str.contains(r'["\\\x00-\x1f]').any():
-        encoded = object_text(rows.select(ID))
+        encoded = object_text(rows.select(ID), rows.height)
         return pl.lit(encoded).str.strip_prefix(f'{{"{ID}":').str.strip_suffix("}")
     return pl.concat_str([pl.lit('"'), pl.col(ID), pl.lit('"')])
