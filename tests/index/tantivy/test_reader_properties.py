@@ -167,3 +167,12 @@ def test_microseconds_decide_a_range_and_a_sort(tmp_path: Path) -> None:
     assert ["2"] == [hit.id for hit in found.hits]
     assert ["1", "2", "0"] == [hit.id for hit in reader.search(SearchRequest(sort=[SortKey("d")])).hits]
     assert timedelta(microseconds=1) == values.to_datetime(1) - values.EPOCH
+
+
+def test_bounds_of_two_number_types_do_not_panic(tmp_path: Path) -> None:
+    """The engine panics on [1 TO 1.5] over a dynamic field; the compiler gives both bounds one type."""
+    reader = build(tmp_path / "i", FIELDS, [{"u": 1}, {"u": 1.25}, {"u": 2}, {"u": 2**62}])
+    found = reader.search(SearchRequest(query={"range": {"u": {"gte": 1, "lt": 1.5}}}))
+    assert {"0", "1"} == {hit.id for hit in found.hits}
+    found = reader.search(SearchRequest(query={"range": {"u": {"gt": 1.5, "lte": 2**62}}}))
+    assert {"2", "3"} == {hit.id for hit in found.hits}

@@ -13,8 +13,8 @@ from headrace.core.errors import RequestError
 from headrace.core.registry import suggest
 from headrace.fields import FieldType
 from headrace.index.query import tree, values
+from headrace.index.query.source import values_at
 from headrace.index.tantivy.snapshot import Snapshot
-from headrace.index.tantivy.source import values_at
 from headrace.index.tantivy.targets import Target, analyzer, names_like, resolve, words
 
 OPTIONS = (

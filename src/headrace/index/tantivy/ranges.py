@@ -194,10 +194,31 @@ def _numbers(node: tree.Range) -> tree.Range | None:
 
 
 def _dynamic_numbers(snapshot: Snapshot, target: Target, node: tree.Range) -> Query:
-    def plain(value: Any) -> str:
-        return "*" if value is None else str(value) if isinstance(value, int) else f"{Decimal(repr(value)):f}"
+    """The engine panics where one bound is an integer and the other is not, so both get one type."""
+    lower, upper = node.lower, node.upper
+    if lower is None or upper is None or _kind(lower) == _kind(upper):
+        return _parsed(snapshot, target, _plain(lower), _plain(upper), node)
+    if all(isinstance(bound, float) or abs(int(bound)) < 2**53 for bound in (lower, upper)):
+        return _parsed(snapshot, target, _plain(float(lower)), _plain(float(upper)), node)
+    halves = (replace(node, upper=None), replace(node, lower=None))
+    found = [_dynamic_numbers(snapshot, target, half) for half in halves]
+    return Query.boolean_query([(Occur.Must, half) for half in found])
 
-    return _parsed(snapshot, target, plain(node.lower), plain(node.upper), node)
+
+def _kind(bound: Any) -> str:
+    """How the engine reads a number: as i64 if it fits, else as u64, else as f64."""
+    if isinstance(bound, float):
+        return "f64"
+    return "i64" if -(2**63) <= bound < 2**63 else "u64"
+
+
+def _plain(bound: Any) -> str:
+    if bound is None:
+        return "*"
+    if isinstance(bound, int):
+        return str(bound)
+    text = f"{Decimal(repr(bound)):f}"
+    return text if "." in text else f"{text}.0"
 
 
 def _dynamic_dates(snapshot: Snapshot, target: Target, node: tree.Range) -> Query:

@@ -21,6 +21,7 @@ from headrace.core.errors import RequestError, StoreError
 from headrace.fields import Field, FieldType
 from headrace.index.base import Hit, IndexStats, SearchRequest, SearchResult, SortKey
 from headrace.index.query import parse_query, values
+from headrace.index.query.source import filtered, values_at
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.aggregations import aggregate
 from headrace.index.tantivy.compiler import compile_query
@@ -28,7 +29,6 @@ from headrace.index.tantivy.highlight import Highlighter, highlighter
 from headrace.index.tantivy.positions import read_positions, watermarks
 from headrace.index.tantivy.snapshot import Snapshot, guarded
 from headrace.index.tantivy.sorting import LARGEST_PAGE, Sorted, walk
-from headrace.index.tantivy.source import filtered, values_at
 from headrace.index.tantivy.store import ENGINE, META, open_engine, read_description
 from headrace.index.tantivy.targets import resolve
 from headrace.model import Json, Watermarks

@@ -8,8 +8,6 @@ from typing import Any
 
 import msgspec
 
-from headrace.core.errors import RequestError
-
 Patterns = tuple[tuple[str, ...], tuple[str, ...]]
 
 
@@ -34,24 +32,6 @@ def filtered(source: bytes, patterns: Patterns) -> bytes:
     includes, excludes = patterns
     kept = _keep(msgspec.json.decode(source), "", includes, excludes)
     return msgspec.json.encode({} if kept is None else kept)
-
-
-def parse_source(given: Any) -> bool | Patterns:
-    """The `_source` of a request: true, false, names, or {includes, excludes}. Raises RequestError."""
-    if given is None or isinstance(given, bool):
-        return given is not False
-    if isinstance(given, str | list):
-        return _names(given), ()
-    if isinstance(given, Mapping) and set(given) <= {"includes", "excludes", "include", "exclude"}:
-        includes = given.get("includes", given.get("include", []))
-        return _names(includes), _names(given.get("excludes", given.get("exclude", [])))
-    raise RequestError(
-        400, "parsing_exception", "[_source] is true, false, names, or an object of [includes] and [excludes]"
-    )
-
-
-def _names(given: Any) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(str(name) for name in given)
 
 
 def _keep(value: Any, path: str, includes: Sequence[str], excludes: Sequence[str]) -> Any:
