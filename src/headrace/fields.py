@@ -218,9 +218,6 @@ def _as_boolean(value: pl.Expr, dtype: pl.DataType, *, coerce: bool) -> pl.Expr 
     return None
 
 
-EARLIEST, LATEST = -9_223_372_036_854_775, 9_223_372_036_854_775
-"""1677-09-21 to 2262-04-11 in microseconds: what the index's engine holds (its unit is the nanosecond)."""
-
 _ISO_TIME: Final = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
     r"([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])?$"
@@ -234,30 +231,28 @@ _ISO_START: Final = r"^([0-9]{4}(-[0-9]{2}(-[0-9]{2}([T ][0-9]{2}(:[0-9]{2})?)?)
 
 def _as_date(value: pl.Expr, dtype: pl.DataType, layout: str | None, *, coerce: bool) -> pl.Expr | None:
     if isinstance(dtype, pl.Date):
-        return _from_microseconds(value.cast(pl.Int64), 86_400_000_000)
+        return _at(value.to_physical(), 86_400_000_000_000)
     if isinstance(dtype, pl.Datetime):
-        per_unit = {"ns": 0, "us": 1, "ms": 1000}[dtype.time_unit]
-        return _from_microseconds(value.to_physical(), per_unit)
+        return _at(value.to_physical(), {"ns": 1, "us": 1_000, "ms": 1_000_000}[dtype.time_unit])
     if dtype.is_integer():
-        return _from_microseconds(value.cast(pl.Int64, strict=False), 1000)
+        return _at(value, 1_000_000)
     if coerce and dtype.is_float():
         whole = _if(value.is_finite() & (value == value.floor()), value.cast(pl.Int64, strict=False))
-        return _from_microseconds(whole, 1000)
+        return _at(whole, 1_000_000)
     if isinstance(dtype, pl.String):
         parsed = _from_layout(value, layout) if layout else from_iso(value)
-        return _from_microseconds(parsed.to_physical(), 1)
+        return _at(parsed.to_physical(), 1_000)
     return None
 
 
-def _from_microseconds(count: pl.Expr, per_unit: int) -> pl.Expr:
-    """Checked before it is multiplied: an overflow would wrap round to a plausible date."""
-    if per_unit == 0:
-        microseconds = count.floordiv(1000)
-    else:
-        held = count.is_between(-(-EARLIEST // per_unit), LATEST // per_unit)
-        microseconds = _if(held, count) * per_unit
-    inside = microseconds.is_between(EARLIEST, LATEST)
-    return _if(inside, microseconds).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+def _at(count: pl.Expr, nanoseconds: int) -> pl.Expr:
+    """The moment `count` units after 1970; null outside the engine's range, that of 64-bit nanoseconds.
+
+    Wide numbers, for an overflow would wrap round to a plausible date; one chain without a branch, for
+    the engine would compute `count` once per mention.
+    """
+    exact = (count.cast(pl.Int128) * nanoseconds).cast(pl.Int64, strict=False)
+    return exact.floordiv(1000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
 def _from_layout(text: pl.Expr, layout: str) -> pl.Expr:
