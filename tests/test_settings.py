@@ -183,6 +183,11 @@ def test_references_are_read_where_a_number_is_wanted_and_stay_text_where_text_i
     assert (7, "007") == (options(settings).depth, options(settings).bucket)  # type: ignore[attr-defined]
 
 
+def test_a_reference_in_quotes_is_a_number_only_where_text_does_not_do() -> None:
+    settings = source('depth: "${D}"\n      bucket: "${D}"', {"D": "7"})
+    assert (7, "7") == (options(settings).depth, options(settings).bucket)  # type: ignore[attr-defined]
+
+
 def test_each_form_of_reference_gives_its_value(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("from file\n")
     text = BASE.replace("depth: 3", "bucket: '%s'")

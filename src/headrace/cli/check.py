@@ -106,12 +106,12 @@ def examine(settings: Settings) -> Report:
                 tables += plan.worst_case_bytes
                 plan.close()
     memory = memory_parts(settings, indexes, tables)
-    worst = sum(part.bytes for part in memory)
+    worst = sum(int(part.bytes) for part in memory)
     if worst > settings.memory.limit and not problems:
         problems.append(_too_much(settings, memory, worst))
     if problems:
         raise SettingsError(problems)
-    return Report(settings.origin.name, reports, memory, worst, settings.memory.limit)
+    return Report(settings.origin.name, reports, memory, worst, int(settings.memory.limit))
 
 
 def _index(config: IndexConfig, settings: Settings, clock: Clock) -> Index:

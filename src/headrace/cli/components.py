@@ -37,7 +37,7 @@ BOUNDS: Final = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}", "mi
 
 @click.command()
 @click.argument("role", required=False)
-@click.argument("name", required=False, metavar="KIND")
+@click.argument("name", required=False, metavar="[KIND]")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON Schema of the options instead.")
 def components(role: str | None, name: str | None, as_json: bool) -> None:
     """List kinds of sources, transforms and indexes with their options.

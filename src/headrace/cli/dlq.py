@@ -135,7 +135,8 @@ def details(letter: DeadLetter) -> Iterator[str]:
     yield f"pipeline   {letter.pipeline}"
     yield f"rejected   by {letter.stage}: {letter.reason}"
     yield f"detail     {printable(letter.detail)}"
-    yield f"from       {letter.origin}, record {letter.record} (partition {letter.partition})"
+    place = letter.position or f"record {letter.record}"
+    yield f"from       {letter.origin}, {place} (partition {letter.partition})"
     yield f"time       {moment(letter.time)}"
     yield ""
     yield (

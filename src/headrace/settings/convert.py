@@ -12,6 +12,7 @@ import msgspec
 from headrace.core.errors import ConfigError
 from headrace.core.registry import suggest
 from headrace.settings.origin import Path_, SettingsError
+from headrace.settings.scalars import Scalar
 from headrace.units import decode
 
 T = TypeVar("T")
@@ -28,12 +29,12 @@ _PLAIN_WORDS: Final = {
 }
 
 
-def convert(kind: Any, value: Any, path: Path_, texts: Mapping[Path_, str]) -> Any:
+def convert(kind: Any, value: Any, path: Path_, others: Mapping[Path_, Scalar]) -> Any:
     """The value as `kind`. Raises SettingsError with all problems found, by full path.
 
-    texts: what scalars said that were read as a number, for types that want the text
+    others: what else a reference's value can be: the text of a number, or the number in a text
     """
-    value = restore(kind, value, path, texts)
+    value = restore(kind, value, path, others)
     try:
         return msgspec.convert(value, kind, dec_hook=decode)
     except (msgspec.ValidationError, ConfigError) as error:
@@ -61,14 +62,14 @@ def problems(kind: Any, value: Any, path: Path_) -> Iterator[ConfigError]:
         yield _one(bare, value, path, error)
 
 
-def restore(kind: Any, value: Any, path: Path_, texts: Mapping[Path_, str]) -> Any:
-    """The value with the text of references put back where a number does not fit and the text does."""
-    if path in texts:
-        return value if _fits(kind, value) or not _fits(kind, texts[path]) else texts[path]
+def restore(kind: Any, value: Any, path: Path_, others: Mapping[Path_, Scalar]) -> Any:
+    """The value, with the other reading of a reference where only that fits the type."""
+    if path in others:
+        return value if _fits(kind, value) or not _fits(kind, others[path]) else others[path]
     children = _children(_bare(kind, value), value)
     if not children:
         return value
-    made = {key: restore(inner, child, (*path, key), texts) for key, inner, child in children}
+    made = {key: restore(inner, child, (*path, key), others) for key, inner, child in children}
     return {**value, **made} if isinstance(value, Mapping) else list(made.values())
 
 

@@ -15,7 +15,7 @@ from headrace.settings.convert import convert
 from headrace.settings.documents import Document, ParseError, parse
 from headrace.settings.origin import Origin, Path_, SettingsError
 from headrace.settings.references import holds_reference, is_one_reference, resolve
-from headrace.settings.scalars import read_scalar
+from headrace.settings.scalars import Scalar, read_scalar
 from headrace.settings.types import (
     LATER_STEP_KEYS,
     STEP_KEYS,
@@ -86,7 +86,7 @@ class _Loading:
         self.environ = os.environ if environ is None else environ
         self.problems: list[ConfigError] = []
         self.unresolved: set[Path_] = set()
-        self.texts: dict[Path_, str] = {}
+        self.others: dict[Path_, Scalar] = {}
 
     def settings(self, text: str, style: str) -> Settings:
         document = self.parse(text, style)
@@ -140,13 +140,12 @@ class _Loading:
             self.problems.append(error.inside(*path))
             self.unresolved.add(path)
             return text
-        if not (plain and is_one_reference(text)):
+        value = read_scalar(given) if is_one_reference(text) else given
+        if value is None or value == given:  # a null could unset what the file's author meant to be set
             return given
-        value = read_scalar(given)
-        if value is None:  # a null could unset what the file's author meant to be set
-            return given
-        self.texts[path] = given
-        return value
+        first, second = (value, given) if plain else (given, value)
+        self.others[path] = second
+        return first
 
     # Components
 
@@ -274,7 +273,7 @@ class _Loading:
     # Problems
 
     def convert(self, wanted: Any, value: Any, path: Path_) -> Any:
-        return convert(wanted, value, path, self.texts)
+        return convert(wanted, value, path, self.others)
 
     def try_(self, make: Callable[[], T]) -> T | None:
         """What is made, or None and its problems noted."""
