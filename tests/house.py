@@ -127,6 +127,17 @@ def homeless_libraries(package: Path) -> Iterator[str]:
                 yield module.at(node, f"imports {library}, whose home is {' or '.join(HOMES[library])}")
 
 
+def front_door_users(package: Path) -> Iterator[str]:
+    """Rooms that use the public names: those look up the whole house, which no layer could see."""
+    inside = {path.stem for path in package.iterdir()} | {"__version__"}
+    for module in modules(package):
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ImportFrom) and node.module == package.name:
+                for alias in node.names:
+                    if alias.name not in inside:
+                        yield module.at(node, f"imports {alias.name} through the front door")
+
+
 def acting_components(package: Path) -> Iterator[str]:
     """Components that sleep, start tasks, retry or configure logging: the runtime does that, once."""
     for module, call in _calls(package):

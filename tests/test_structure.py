@@ -67,6 +67,7 @@ class TestTheTree:
             house.undescribed_modules,
             house.prints,
             house.homeless_libraries,
+            house.front_door_users,
             house.acting_components,
             house.unused_capacities,
         ],
@@ -155,6 +156,12 @@ class TestEachRuleBites:
             "headrace/core/clock.py:2: imports leftpad, which has no home in tests/house.py",
             "headrace/serve/search.py:2: imports tantivy, whose home is index.tantivy",
         ] == found
+
+    def test_a_room_that_uses_the_front_door_is_found(self, tmp_path: Path) -> None:
+        code = "from headrace import __version__, core\nfrom headrace import open"
+        package = write(tmp_path / "headrace", core__clock="", serve__search=code)
+        expected = "headrace/serve/search.py:2: imports open through the front door"
+        assert [expected] == list(house.front_door_users(package))
 
     @pytest.mark.parametrize(
         ("room", "code", "expected"),
