@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.core.errors import ConfigError
@@ -149,7 +149,6 @@ lines = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.lists(lines, min_size=1, max_size=12),
     st.lists(st.integers(0, 12), max_size=3),
@@ -182,7 +181,6 @@ def _outcome(
     return found, rejected, count
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(objects, min_size=1, max_size=8))
 def test_values_come_out_as_json_has_them(given_objects: list[dict[str, Any]]) -> None:
     decoded = decode(ndjson(), b"".join(json.dumps(value).encode() + b"\n" for value in given_objects))
@@ -234,7 +232,6 @@ csv_fields = st.sampled_from(
 csv_records = st.lists(st.tuples(csv_fields, csv_fields).map(",".join), min_size=1, max_size=10)
 
 
-@settings(max_examples=200, deadline=None)
 @given(csv_records, st.lists(st.integers(1, 20), max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_any_split_of_csv_gives_the_same_records(
     records: list[str], sizes: list[int], end: str, ended: bool
@@ -258,7 +255,6 @@ def _csv_rows(layout: CsvLayout, payloads: Sequence[bytes]) -> tuple[dict[int, A
     return found, rejected
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.lists(values, max_size=6),
     st.lists(st.integers(1, 25), max_size=8),

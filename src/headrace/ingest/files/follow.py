@@ -140,7 +140,10 @@ class Follow:
             return
         for one in self._logs.values():
             self._remember(one)
-        for assignment in self._roster.assign(ready, busy=self._logs):
+        attached = [partition for partition in self._logs if partition not in self._detached]
+        for assignment in self._roster.assign(ready, busy=attached):
+            if assignment.partition in self._logs:  # the new file holds what is left of the nameless one
+                self._retire(self._logs[assignment.partition])
             self._start(assignment)
 
     def _account(self, stats: dict[str, os.stat_result]) -> list[str]:

@@ -85,10 +85,10 @@ class TextLog:
         want = self._reading.batch_bytes
         while True:
             self._fill(want)
-            taken = self._take()
+            taken = self._take(want)
             if taken is not None:
                 return taken
-            if self._at_end:
+            if self._at_end and len(self._buffer) <= want:
                 self._nothing()
                 return None
             want = max(want, 2 * len(self._buffer))  # a long record: each look at it costs twice the last
@@ -172,12 +172,14 @@ class TextLog:
         self._at_end = not piece
         return piece
 
-    def _take(self) -> RawBatch | None:
-        """A batch from the buffer's front; starts to skip a record that is too large."""
+    def _take(self, most: int) -> RawBatch | None:
+        """A batch from the buffer's first `most` bytes; starts to skip a record that is too large."""
         assert self._splitter is not None
         limit = self._reading.settings.max_record_bytes
+        window = self._buffer[:most]
+        final = self._final and len(window) == len(self._buffer)
         try:
-            taken = self._splitter.take(self._buffer, final=self._final, limit=limit)
+            taken = self._splitter.take(window, final=final, limit=limit)
         except Damaged as damage:
             self._damage, self._at_end, self._buffer = damage, True, b""
             return None
@@ -185,7 +187,7 @@ class TextLog:
         if taken.numbers:
             assert self._decoder is not None
             return self._batch(taken.payload, taken.numbers, self._decoder)
-        if len(self._buffer) > limit:
+        if len(window) - taken.consumed > limit:
             self._skipped = (self._buffer[:KEPT_BYTES], 0)
             return self._skip()
         return None

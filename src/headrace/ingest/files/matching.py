@@ -72,19 +72,28 @@ class Roster:
         others: list[Found] = []
         for found in files:
             known = self.own(found)
-            if (
-                known is not None
-                and known.partition not in taken
-                and continues(found, known.mark, quick=True)
-            ):
+            if known is not None and self._goes_on(known, found, taken):
                 taken.add(known.partition)
                 kept.append(Assignment(found, known.partition, known))
             else:
                 others.append(found)
         moved = [self._moved(found, taken) for found in others]
-        fresh = [self.start(found) for found, match in zip(others, moved, strict=True) if match is None]
+        fresh = [self._begun(found) for found, match in zip(others, moved, strict=True) if match is None]
         rest = sorted([*kept, *fresh], key=lambda one: one.found)
         return [match for match in moved if match is not None] + rest
+
+    def _goes_on(self, known: Known, found: Found, taken: set[str]) -> bool:
+        """Whether the file at its own path is still the one known; of an unread one nothing says so."""
+        if known.partition in taken or not known.mark.offset:
+            return False
+        return continues(found, known.mark, quick=True)
+
+    def _begun(self, found: Found) -> Assignment:
+        """A partition of which nothing was read yet can be had by whatever is at its path now."""
+        known = self.own(found)
+        if known is not None and not known.mark.offset:
+            return Assignment(found, known.partition)
+        return self.start(found)
 
     def _moved(self, found: Found, taken: set[str]) -> Assignment | None:
         """The partition this file continues under another name, if its content says so."""

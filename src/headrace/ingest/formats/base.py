@@ -21,6 +21,9 @@ KEPT_BYTES: Final = 4096
 """How much of a record that is too large is kept for the dead letters."""
 
 
+Character = Annotated[str, msgspec.Meta(min_length=1, max_length=1)]
+
+
 class CsvLayout(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about a CSV file that is inferred once, then kept with its position.
 
@@ -57,11 +60,10 @@ class FormatOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             description="of `lines`: reject a line that is not UTF-8, or replace its bad bytes by U+FFFD"
         ),
     ] = "reject"
-    delimiter: Annotated[
-        str | None, msgspec.Meta(min_length=1, max_length=1, description="of `csv`: inferred if not given")
-    ] = None
+    delimiter: Annotated[Character | None, msgspec.Meta(description="of `csv`: inferred if not given")] = None
     quote: Annotated[
-        str | None, msgspec.Meta(max_length=1, description='of `csv`: `"` if not given; empty for none')
+        Annotated[str, msgspec.Meta(max_length=1)] | None,
+        msgspec.Meta(description='of `csv`: `"` if not given; empty for none'),
     ] = None
     header: Annotated[
         bool | None,
