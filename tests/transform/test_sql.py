@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -165,6 +166,28 @@ def test_each_function_and_operator_gives_what_its_page_says(text: str, expected
 def test_every_allowed_function_is_tried() -> None:
     called = {name.lower() for text, _ in FUNCTION_RESULTS for name in re.findall(r"([a-z_0-9]+)\(", text)}
     assert called == FUNCTIONS
+
+
+def test_the_page_lists_the_allowed_functions_and_no_others() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "transform" / "expressions.md").read_text("utf-8")
+    table = page.split("## Functions")[1].split("No others")[0]
+    listed = [name for names in re.findall(r"`([^`]+)`", table) for name in names.split()]
+    assert sorted(FUNCTIONS) == sorted(listed)
+
+
+def test_integers_wrap_and_halves_are_rounded_to_even() -> None:
+    transform = set_step.create({"w": "i + 1", "m": "i * 2", "r": "round(f)"}, context())
+    frame = ROW.with_columns(i=pl.lit(2**63 - 1), f=pl.lit(2.5))
+    transform.bind(frame.schema)
+    assert transform.apply(frame).frame.select("w", "m", "r").row(0) == (-(2**63), -2, 2.0)
+
+
+def test_bound_again_it_forgets_the_first_schema() -> None:
+    transform = set_step.create({"a": "a + 1"}, context())
+    for first in (1.5, 1):
+        frame = pl.DataFrame({RECORD: [0], "a": [first]})
+        assert transform.bind(frame.schema)["a"] == frame.schema["a"]
+        assert transform.apply(frame).frame["a"].to_list() == [first + 1]
 
 
 @pytest.mark.parametrize(

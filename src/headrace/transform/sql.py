@@ -62,6 +62,7 @@ class Program:
         frame = pl.DataFrame(schema=schema)
         known = [name for name in schema if name != RECORD]
         self._inputs.clear()
+        self._outputs.clear()
         for name, expression in self._expressions.items():
             for column in expression.meta.root_names():
                 if column not in frame.columns:
