@@ -110,7 +110,8 @@ class Campaign:
         process = self._start()
         try:
             deadline = time.monotonic() + FINISH_SECONDS
-            while self._documents() < self.records and time.monotonic() < deadline:
+            ready = self.folder / "data" / "run" / "ingester.sock"
+            while not (ready.exists() and self._documents() >= self.records) and time.monotonic() < deadline:
                 assert process.poll() is None, (self.folder / "log").read_text()
                 time.sleep(0.05)
             process.send_signal(signal.SIGTERM)

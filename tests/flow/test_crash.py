@@ -19,7 +19,7 @@ MODES = pytest.mark.parametrize(
 def test_after_kills_every_record_is_there_exactly_once(
     tmp_path: Path, follow: bool, declared_id: bool
 ) -> None:
-    Campaign(tmp_path, records=60_000, kills=3, follow=follow, declared_id=declared_id, seed=11).run()
+    Campaign(tmp_path, records=30_000, kills=3, follow=follow, declared_id=declared_id, seed=11).run()
 
 
 @pytest.mark.torture

@@ -105,6 +105,7 @@ class IndexOwner:
         self.watermarks = Watermarks()
         self.opened = anyio.Event()
         self.error: Fatal | None = None
+        health.set(f"index:{name}", State.STARTING, "opening")
         self._guard = guard
         self._budget = budget
         self._disk = disk
@@ -151,7 +152,6 @@ class IndexOwner:
     async def run(self) -> None:
         """Open, then write and commit until the channel is closed."""
         component = f"index:{self.name}"
-        self.health.set(component, State.STARTING, "opening")
         try:
             self.watermarks = await self._guard.call(self.index.open)
             await self._guard.call(self._recover_dead_letters)

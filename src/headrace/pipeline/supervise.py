@@ -50,6 +50,7 @@ class PipelineKeeper:
         self._policy = policy
         self._clock = clock
         self._health = health
+        health.set(self.component, State.STARTING, "waiting for its index")
         self._draining = False
         self._backoff = anyio.CancelScope()
 
@@ -69,7 +70,6 @@ class PipelineKeeper:
             self.run.drain()
 
     async def keep(self) -> None:
-        self._health.set(self.component, State.STARTING, "waiting for its index")
         await self.owner.opened.wait()
         failures = 0
         while not self._draining and self.error is None and not self.finished:

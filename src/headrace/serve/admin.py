@@ -43,15 +43,15 @@ class Admin(Protocol):
 
 
 def routes(admin: Admin) -> list[BaseRoute]:
-    async def pipelines(_: Request) -> Response:
-        return json_response({"pipelines": msgspec.to_builtins(admin.pipelines())})
+    async def pipelines(request: Request) -> Response:
+        return json_response(request, {"pipelines": msgspec.to_builtins(admin.pipelines())})
 
     async def pipeline(request: Request) -> Response:
         name = request.path_params["name"]
         found = [status for status in admin.pipelines() if status.name == name]
         if not found:
             raise RequestError(404, "resource_not_found_exception", f"no pipeline is called {name!r}")
-        return json_response(msgspec.to_builtins(found[0]))
+        return json_response(request, msgspec.to_builtins(found[0]))
 
     return [
         Route("/api/pipelines", pipelines, methods=["GET"]),

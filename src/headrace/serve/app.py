@@ -46,14 +46,20 @@ def _application(routes: Sequence[BaseRoute], metrics: Metrics) -> Starlette:
     return Starlette(
         routes=routes,
         middleware=[Middleware(Observed, routes=routes, metrics=metrics)],
-        exception_handlers={HeadraceError: _answer_error, 404: _not_found, 405: _not_found},
+        exception_handlers={
+            HeadraceError: _answer_error,
+            Exception: _answer_error,
+            404: _not_found,
+            405: _not_found,
+        },
     )
 
 
 async def _answer_error(_: Request, error: Exception) -> Response:
-    if isinstance(error, RequestError):
+    if isinstance(error, HeadraceError):
         return error_response(error)
-    return error_response(RequestError(500, "internal_error", str(error)))
+    # The traceback is in the log (the server writes it); a stranger is told no more than that.
+    return error_response(RequestError(500, "internal_error", f"{type(error).__name__}, see the log"))
 
 
 async def _not_found(request: Request, _: Exception) -> Response:

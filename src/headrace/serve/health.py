@@ -27,12 +27,12 @@ class HealthSource(Protocol):
 
 
 def routes(source: HealthSource) -> list[BaseRoute]:
-    async def live(_: Request) -> Response:
-        return json_response({"status": "alive"})
+    async def live(request: Request) -> Response:
+        return json_response(request, {"status": "alive"})
 
-    async def ready(_: Request) -> Response:
+    async def ready(request: Request) -> Response:
         state, body = await source.readiness()
-        return json_response(body, status=200 if state.serves else 503)
+        return json_response(request, body, status=200 if state.serves else 503)
 
     async def metrics(_: Request) -> Response:
         return PlainTextResponse(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 GRACE_SECONDS = 5
+UNIX_PATH_BYTES = 107
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -36,13 +39,21 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def reachable(path: Path) -> str:
+    """A name for a Unix socket that the kernel takes: at most 107 bytes, however deep the folder is."""
+    if len(os.fsencode(path)) < UNIX_PATH_BYTES or sys.platform != "linux":
+        return str(path)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return f"/proc/self/fd/{folder}/{path.name}"
+
+
 def listen_unix(path: Path) -> socket.socket:
     """A listening Unix socket, only for this user; replaces one a killed process left behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(str(path))
+        listener.bind(reachable(path))
         path.chmod(0o600)
         listener.listen(BACKLOG)
     except OSError as error:

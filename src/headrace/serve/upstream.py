@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.core.errors import RequestError, Retryable
 from headrace.model import Json
+from headrace.serve.http import reachable
 
 if TYPE_CHECKING:
     import httpx2
@@ -49,7 +50,7 @@ class Upstream:
         import httpx2
 
         if self._client is None:
-            transport = httpx2.AsyncHTTPTransport(uds=str(self._socket))
+            transport = httpx2.AsyncHTTPTransport(uds=reachable(self._socket))
             self._client = httpx2.AsyncClient(
                 transport=transport, base_url="http://ingester", timeout=TIMEOUT_SECONDS
             )
