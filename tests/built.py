@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from headrace.fields import Field, FieldType, parse_field
+from headrace.index.query.source import values_at
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy import store
 from headrace.index.tantivy.reader import TantivyReader
-from headrace.index.query.source import values_at
 
 
 def build(

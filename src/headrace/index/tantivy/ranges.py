@@ -194,15 +194,32 @@ def _numbers(node: tree.Range) -> tree.Range | None:
 
 
 def _dynamic_numbers(snapshot: Snapshot, target: Target, node: tree.Range) -> Query:
-    """The engine panics where one bound is an integer and the other is not, so both get one type."""
-    lower, upper = node.lower, node.upper
+    """The engine panics where one bound is an integer (1.0 is one) and the other is not.
+
+    So a whole number beside a fraction is moved to the nearest fraction that means the same. Where there
+    is none, beyond 2**52, two half ranges are joined.
+    """
+    lower, upper = _narrowed(node.lower), _narrowed(node.upper)
+    node = replace(node, lower=lower, upper=upper)
     if lower is None or upper is None or _kind(lower) == _kind(upper):
         return _parsed(snapshot, target, _plain(lower), _plain(upper), node)
-    if all(isinstance(bound, float) or abs(int(bound)) < 2**53 for bound in (lower, upper)):
-        return _parsed(snapshot, target, _plain(float(lower)), _plain(float(upper)), node)
+    if isinstance(lower, int) and abs(lower) < 2**52:
+        below = math.nextafter(lower, -math.inf if node.include_lower else math.inf)
+        node = replace(node, lower=below, include_lower=not node.include_lower)
+        return _parsed(snapshot, target, _plain(below), _plain(upper), node)
+    if isinstance(upper, int) and abs(upper) < 2**52:
+        above = math.nextafter(upper, math.inf if node.include_upper else -math.inf)
+        node = replace(node, upper=above, include_upper=not node.include_upper)
+        return _parsed(snapshot, target, _plain(lower), _plain(above), node)
     halves = (replace(node, upper=None), replace(node, lower=None))
     found = [_dynamic_numbers(snapshot, target, half) for half in halves]
     return Query.boolean_query([(Occur.Must, half) for half in found])
+
+
+def _narrowed(bound: Any) -> Any:
+    """A whole number as an integer, as the engine reads it too."""
+    whole = isinstance(bound, float) and bound.is_integer() and abs(bound) < 2**63
+    return int(bound) if whole else bound
 
 
 def _kind(bound: Any) -> str:

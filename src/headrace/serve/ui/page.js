@@ -162,7 +162,7 @@ function drawTable(hits, more) {
     const names = [...seen.keys()].sort((a, b) => dates.includes(b) - dates.includes(a) || seen.get(b) - seen.get(a)).slice(0, COLUMNS);
     table.dataset.columns = JSON.stringify(names);
     const line = make("tr");
-    for (const name of names) line.append(make("th", { scope: "col", class: flat.every((row) => typeof row[name] !== "string") ? "number" : "" }, name));
+    for (const name of names) line.append(make("th", { scope: "col", class: flat.every((row) => row[name] === undefined || row[name] === null || typeof row[name] === "number") ? "number" : "" }, name));
     head.replaceChildren(line);
     rows.replaceChildren();
   }
