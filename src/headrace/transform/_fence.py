@@ -60,6 +60,8 @@ _BEFORE_BRACKET: Final = _words(
     "and or not in is like between when then else any varchar char decimal numeric case from for"
 )
 
+_WORDS_CHARS: Final = 300
+
 _TOKEN: Final = re.compile(
     r"""(?P<space>\s+)|(?P<string>'(?:[^']|'')*')|(?P<quoted>"[^"]*"|`[^`]*`)
     |(?P<number>[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+)|(?P<word>[^\W0-9]\w*)
@@ -84,11 +86,13 @@ def place(text: str, start: int) -> str:
 def compile_expression(text: str) -> pl.Expr:
     """The engine's expression; raises ConfigError with the reason and the place."""
     tokens = list(_tokens(text))
+    if not tokens:
+        raise ConfigError("the expression is empty")
     _check_calls(text, tokens)
     try:
         expression = pl.sql_expr(text)
     except pl.exceptions.PolarsError as error:
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).split())[:_WORDS_CHARS]
         where = _syntax(text) if said.startswith("unable to parse") else None
         raise ConfigError(f"{where or said} in {text!r}") from None
     if not isinstance(expression, pl.Expr):
@@ -136,11 +140,11 @@ def _check_words(text: str, tokens: list[Token], fields: set[str]) -> None:
         name = token.text.lower()
         allowed = token.text in fields or name in _KEYWORDS | FUNCTIONS or before == "."
         if token.kind == "word" and not allowed:
-            raise _refused(text, token, name)
+            raise _refused(text, token, name, called=False)
         before = token.text
 
 
-def _refused(text: str, token: Token, name: str) -> ConfigError:
+def _refused(text: str, token: Token, name: str, *, called: bool = True) -> ConfigError:
     at = place(text, token.start)
     if name in _OVER_RECORDS:
         return ConfigError(
@@ -152,6 +156,8 @@ def _refused(text: str, token: Token, name: str) -> ConfigError:
             f"{name!r} {at} is different each time it is computed: reading the same record again must "
             "give the same result"
         )
+    if not called:
+        return ConfigError(f"unexpected {token.text!r} {at} in {text!r}")
     return ConfigError(f"unknown function {token.text!r} {at}, {suggest(name, sorted(FUNCTIONS))}")
 
 
