@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,21 +106,29 @@ def ask_service(url: str, index: str | None, body: dict[str, Any]) -> Mapping[st
     """The answer of a service. Raises RequestError (it said no) or Fatal (it said nothing)."""
     import httpx2
 
-    base, path = url.rstrip("/"), f"/{index or '_all'}/_search"
-    if index is None and httpx2.URL(base).path.strip("/"):
-        path = "/_search"
+    base = url.rstrip("/")
     try:
-        response = httpx2.post(base + path, json=body, timeout=HTTP_TIMEOUT)
-    except httpx2.TransportError as error:
+        name = index or _only_index(
+            httpx2.get(f"{base}/_cat/indices?format=json", timeout=HTTP_TIMEOUT).json(), base
+        )
+        response = httpx2.post(f"{base}/{name}/_search", json=body, timeout=HTTP_TIMEOUT)
+    except (httpx2.TransportError, ValueError) as error:
         raise Fatal(f"no answer from {base}: {error}; is the service running?") from error
     if response.status_code != httpx2.codes.OK:
+        reason = _reason(response.text)
         raise RequestError(
-            response.status_code,
-            "search",
-            f"{base} answered {response.status_code}: {_reason(response.text)}",
+            response.status_code, "search", f"{base} answered {response.status_code}: {reason}"
         )
     answer: Mapping[str, Any] = response.json()
     return answer
+
+
+def _only_index(listed: Sequence[Mapping[str, Any]], base: str) -> str:
+    """The name of the one index of a service. Raises ConfigError if there are more."""
+    names = sorted(str(each["index"]) for each in listed)
+    if len(names) == 1:
+        return names[0]
+    raise ConfigError(f"{base} has {len(names)} indexes, choose one by --index: {', '.join(names)}")
 
 
 def _reason(text: str) -> str:
@@ -132,24 +141,22 @@ def _reason(text: str) -> str:
 
 def ask_directory(directory: Path, index: str | None, body: dict[str, Any]) -> Mapping[str, Any]:
     """The answer of an index on this disk, in the shape the HTTP interface gives it."""
-    from headrace.index.tantivy import open_reader
+    import msgspec
 
-    reader = open_reader(index_folder(directory, index))
+    from headrace.index.tantivy import open_reader
+    from headrace.serve.search import search_body
+
+    folder = index_folder(directory, index)
+    reader = open_reader(folder)
+    started = time.perf_counter()
     try:
         result = reader.search(_request(body))
     finally:
         reader.close()
-    hits = [
-        {
-            "_id": hit.id,
-            "_score": hit.score,
-            "_source": json.loads(hit.source),
-            **({"sort": list(hit.sort)} if hit.sort else {}),
-        }
-        for hit in result.hits
-    ]
-    total = {"value": result.total, "relation": "eq"}
-    return {"hits": {"total": total, "max_score": result.max_score, "hits": hits}}
+    took = round((time.perf_counter() - started) * 1000)
+    # Through JSON, so that what is printed is the HTTP interface's answer to the letter.
+    answer: Mapping[str, Any] = json.loads(msgspec.json.encode(search_body(folder.name, result, took)))
+    return answer
 
 
 def _request(body: dict[str, Any]) -> SearchRequest:
