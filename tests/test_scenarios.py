@@ -1,0 +1,132 @@
+"""Every scenario's request, answered by an index that the real writer wrote.
+
+A scenario is `tests/scenarios/NNNN-topic.yaml`: the body of a search, and the part of the answer that it
+expects: `ids` (in any order), `order` (exactly), or an error's status and part of its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import polars as pl
+import pytest
+from ruamel.yaml import YAML
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from headrace.core.clock import SystemClock
+from headrace.core.errors import RequestError
+from headrace.index.base import IndexContext, Reader
+from headrace.index.tantivy import Settings, create
+from headrace.index.tantivy.reader import TantivyReader
+from headrace.model import RECORD, Batch, Decoded, Position, RawBatch
+from headrace.serve import search
+
+FOLDER = Path(__file__).parent / "scenarios"
+SCENARIOS = sorted(FOLDER.glob("[0-9]*.yaml"))
+
+
+class Decoded1:
+    """The decoder of a batch that has been decoded already."""
+
+    def decode(self, raw: RawBatch) -> Decoded:
+        raise NotImplementedError
+
+    def original(self, raw: RawBatch, record: int) -> bytes | None:
+        return None
+
+
+class Only:
+    """One index under one name."""
+
+    def __init__(self, reader: TantivyReader) -> None:
+        self.reader = reader
+
+    def get(self, name: str) -> Reader:
+        if name != "flights":
+            raise RequestError(404, "index_not_found_exception", f"no such index [{name}]")
+        return self.reader
+
+    def names(self) -> list[str]:
+        return ["flights"]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    directory = tmp_path_factory.mktemp("flights")
+    given = YAML(typ="safe").load(FOLDER / "_flights.yaml")
+    anyio.run(_write, directory, given["fields"], given["documents"])
+    app = Starlette(routes=search.routes(Only(TantivyReader(directory))))
+    with TestClient(app) as client:
+        yield client
+
+
+async def _write(directory: Path, fields: dict[str, Any], documents: list[dict[str, Any]]) -> None:
+    """Two commits, so that there are two segments."""
+    keyed = [{"key": document["_id"], **document} for document in documents]
+    settings = Settings(fields={**fields, "key": "keyword"}, id="key")
+    index = create(settings, IndexContext("flights", directory, SystemClock()))
+    await index.open()
+    for first in (0, 3):
+        part = keyed[first : first + 3]
+        rows = [{name: value for name, value in document.items() if name != "_id"} for document in part]
+        records = pl.Series(RECORD, range(first, first + len(part)), pl.Int64)
+        frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(records)
+        raw = RawBatch("p", first, Position(first + len(part)), b"", Decoded1(), 1, "here", 0.0)
+        assert [] == await index.write(Batch(f"b{first}", "flights", raw, (frame,), len(part)))
+        await index.commit()
+    await index.close()
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_scenario(client: TestClient, path: Path) -> None:
+    scenario = YAML(typ="safe").load(path)
+    request = {name: value for name, value in scenario["request"].items() if value is not None}
+    answer = client.post("/flights/_search", json=request)
+    expected, body = scenario["expect"], answer.json()
+    assert expected.get("status", 200) == answer.status_code, body
+    if "error" in expected:
+        assert expected["error"] in body["error"]["reason"]
+        return
+    hits = body["hits"]["hits"]
+    _check_hits(expected, hits)
+    if "ids" in expected:
+        assert len(expected["ids"]) == body["hits"]["total"]["value"]
+    if "max_score" in expected:
+        assert expected["max_score"] == body["hits"]["max_score"]
+    if "aggregation" in expected:
+        _contains(expected["aggregation"], body["aggregations"]["x"])
+
+
+def _check_hits(expected: dict[str, Any], hits: list[dict[str, Any]]) -> None:
+    if "ids" in expected:
+        assert sorted(expected["ids"]) == sorted(hit["_id"] for hit in hits)
+    if "order" in expected:
+        assert expected["order"] == [hit["_id"] for hit in hits]
+    if "count" in expected:
+        assert expected["count"] == len(hits)
+    if "source" in expected:
+        assert expected["source"] == hits[0]["_source"]
+    if "highlight" in expected:
+        assert expected["highlight"] == hits[0]["highlight"]
+
+
+def _contains(expected: Any, found: Any) -> None:
+    """Everything expected is there; more may be."""
+    if isinstance(expected, dict):
+        for name, value in expected.items():
+            assert name in found
+            _contains(value, found[name])
+    elif isinstance(expected, list):
+        assert len(expected) == len(found), found
+        for one, other in zip(expected, found, strict=True):
+            _contains(one, other)
+    else:
+        assert expected == found
+
+
+def test_there_are_scenarios_for_every_kind_of_query() -> None:
+    assert 60 <= len(SCENARIOS)
