@@ -101,6 +101,11 @@ def test_a_file_gives_absolute_paths_and_the_line_of_each_key(tmp_path: Path) ->
     assert f"{file}:5" == settings.locate(("pipelines", "fill", "source", "not there"))
 
 
+def test_no_interval_between_commits_is_not_an_interval_left_out() -> None:
+    settings = loads(BASE + "    commit_interval: 0\n")
+    assert Duration("0") == settings.pipelines["fill"].commit_interval
+
+
 def test_what_a_pipeline_leaves_out_comes_from_the_top() -> None:
     settings = loads("commit_interval: 5s\nmemory: {channel_bytes: 1MB}\n" + BASE)
     pipeline = settings.pipelines["fill"]
@@ -159,6 +164,11 @@ def test_all_independent_problems_are_reported_in_the_order_of_the_file() -> Non
         ("  fill:", "  Fill it:", "cannot be the name of a pipeline"),
         ("depth: 3", "depth: 3\n      depth: 4", "duplicate key 'depth', first given in line 7"),
         ("depth: 3", "depth: [3", "not YAML"),
+        (
+            "    index: water",
+            "    index: water\n    batch_bytes: 10",
+            "batch_bytes: expected at least 64kB, got 10B",
+        ),
     ],
 )
 def test_an_error_says_where_and_what_next(old: str, new: str, expected: str) -> None:

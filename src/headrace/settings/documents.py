@@ -68,9 +68,9 @@ def parse_toml(text: str) -> Document:
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+        found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         message = str(error)[: found.start()] if found else str(error)
-        line = int(found[1]) if found else None
+        line = int(found[1] or len(text.splitlines())) if found else None
         raise ParseError(f"not TOML: {message[:1].lower()}{message[1:]}", line) from None
     return Document(_without_times(tree), toml_lines(text))
 

@@ -299,7 +299,7 @@ def _pipeline(
         source_options=source[1],
         steps=steps,
         index=raw.index,
-        commit_interval=raw.commit_interval or file.commit_interval,
+        commit_interval=file.commit_interval if raw.commit_interval is None else raw.commit_interval,
         batch_bytes=raw.batch_bytes,
         channel_records=raw.channel_records or file.memory.channel_records,
         channel_bytes=raw.channel_bytes or file.memory.channel_bytes,

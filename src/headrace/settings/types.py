@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta
 
+from headrace.core.errors import ConfigError
 from headrace.pipeline import capacities
 from headrace.settings.origin import Origin, Path_
 from headrace.units import Duration, Size
@@ -26,6 +27,10 @@ STEP_KEYS: Final = ("name", "on_reject")
 
 LATER_STEP_KEYS: Final = ("when", "shadow")
 """Reserved for feature flags and shadow runs, which are not there yet."""
+
+
+LEAST_BYTES: Final = 64_000
+"""Smaller batches and channels would hold less than one common record, and stand still."""
 
 
 def default(value: T) -> T:
@@ -58,6 +63,9 @@ class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     channel_bytes: Annotated[Size, Meta(description="Bytes that wait between two stages of a pipeline.")] = (
         default(Size(capacities.RAW_CHANNEL_BYTES))
     )
+
+    def __post_init__(self) -> None:
+        _check_sizes(self, "limit", "in_flight", "channel_bytes")
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +106,16 @@ class PipelineFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     dead_letter_limit: Annotated[
         int, Meta(description="Dead letters kept; when they are full the pipeline pauses.", ge=0)
     ] = capacities.DEAD_LETTER_LIMIT
+
+    def __post_init__(self) -> None:
+        _check_sizes(self, "batch_bytes", "channel_bytes")
+
+
+def _check_sizes(given: msgspec.Struct, *names: str) -> None:
+    for name in names:
+        size = getattr(given, name)
+        if size is not None and size < LEAST_BYTES:
+            raise ConfigError(f"expected at least {Size(LEAST_BYTES)}, got {size}", path=(name,))
 
 
 class SettingsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
