@@ -53,7 +53,8 @@ class Quoting(NamedTuple):
 @cache
 def quoting(delimiter: str, quote: str) -> Quoting:
     q, d = re.escape(quote.encode()), re.escape(delimiter.encode())
-    start = rb"(?:\A|(?<=[" + d + rb"\n]))" + q
+    # The quote comes first, so that the engine jumps from quote to quote and only then looks behind.
+    start = q + rb"(?:(?<=[" + d + rb"\n]" + q + rb")|(?<=\A" + q + rb"))"
     body = start + rb"(?:[^" + q + rb"]++|" + q + q + rb")*+"
     return Quoting(
         re.compile(body + rb"(" + q + rb"?)"), re.compile(body + q + rb"(?=" + d + rb"|\r?\n|\r?\Z)")
@@ -72,6 +73,8 @@ class CsvSplitter:
     def take(self, buffer: bytes, *, final: bool, limit: int) -> Taken:
         if self._quoting is None or self._quote not in buffer:
             return self._lines.take(buffer, final=final, limit=limit)
+        if len(buffer) <= limit and (quick := self._regular(buffer, self._quoting)):
+            return quick
         ends = record_ends(buffer, self._quoting, final=final)
         start = used = 0
         for end in ends:
@@ -79,6 +82,14 @@ class CsvSplitter:
                 break
             start, used = end, used + 1
         return Taken(start, buffer[:start], used) if used else NOTHING
+
+    def _regular(self, buffer: bytes, quoting: Quoting) -> Taken | None:
+        """Up to the last newline, where all quotes before it are in pairs round whole fields."""
+        payload = buffer[: buffer.rfind(b"\n") + 1]
+        bare = quoting.regular.sub(b"", payload)
+        if not payload or self._quote in bare:
+            return None
+        return Taken(len(payload), payload, bare.count(b"\n"))
 
     def skip(self, buffer: bytes) -> int:
         """To the next newline, quoted or not: beyond an unclosed quote this is the best place to go on."""
