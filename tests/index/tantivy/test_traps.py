@@ -39,6 +39,7 @@ def _bare(folder: Path) -> tuple[tantivy.Index, tantivy.IndexWriter]:
     builder.add_text_field("_id", stored=True, tokenizer_name="raw", index_option="basic")
     builder.add_integer_field("v", stored=True, indexed=True, fast=True)
     builder.add_date_field("d", indexed=True, fast=True)
+    builder.add_text_field("m")
     folder.mkdir()
     index = tantivy.Index(builder.build(), str(folder))
     return index, index.writer(30_000_000, 2)
@@ -152,13 +153,22 @@ def test_deletes_and_adds_take_effect_in_the_order_they_were_given(tmp_path: Pat
         for key in keys:
             if not by_set:
                 engine.delete_documents_by_term("_id", key)
-            engine.add_json(json.dumps({"_id": key, "v": round_}))
+            engine.add_json(
+                json.dumps(
+                    {
+                        "_id": key,
+                        "v": round_,
+                        "m": f"a{round_}{key} b{round_}{key} c{round_}{key} d{round_}{key}",
+                    }
+                )
+            )
             model[key] = round_
     engine.commit()
     index.reload()
     found = index.searcher()
+    assert found.num_segments > 2, "no segment was flushed before the commit: the test shows nothing"
     hits = [found.doc(address) for _, address in found.search(Query.all_query(), limit=10_000).hits]
-    assert {hit.get_first("_id"): hit.get_first("v") for hit in hits} == model
+    assert {str(hit.get_first("_id")): hit.get_first("v") for hit in hits} == model
     assert len(hits) == len(model)
 
 
@@ -170,7 +180,7 @@ def test_upserts_of_many_batches_in_one_commit_keep_the_last(tmp_path: Path) -> 
         records = [{"k": f"k{dice.randrange(3000)}", "v": round_} for _ in range(2000)]
         made.write(rows(*records, first=first))
         first += len(records)
-        model |= {record["k"]: record for record in records}
+        model |= {str(record["k"]): record for record in records}
         if round_ == 20:
             made.commit()
     made.commit()

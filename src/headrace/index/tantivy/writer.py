@@ -11,7 +11,6 @@ import os
 import traceback
 from collections import deque
 from collections.abc import Callable
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -25,13 +24,13 @@ from headrace.core.errors import HeadraceError, Retryable, Rewound, StoreError
 from headrace.core.lock import RoleLock
 from headrace.core.log import event
 from headrace.index.tantivy import store
-from headrace.index.tantivy.jsontext import object_text
 from headrace.index.tantivy.ledger import account
+from headrace.index.tantivy.lines import derived_id, in_order, line, numbered
 from headrace.index.tantivy.options import Settings, check
 from headrace.index.tantivy.positions import PositionDocument, read_positions, watermarks
 from headrace.index.tantivy.retention import due
-from headrace.index.tantivy.rows import BODY, ORDINAL, STAGE, RowFormat
-from headrace.index.tantivy.schema import ID, POSITION, SEQ, SOURCE, EngineSchema
+from headrace.index.tantivy.rows import ORDINAL, STAGE, RowFormat
+from headrace.index.tantivy.schema import ID, POSITION, SEQ, EngineSchema
 from headrace.index.tantivy.sweep import sweep
 from headrace.model import RECORD, Batch, PartitionKey, Position, Rejection, Watermarks
 
@@ -41,8 +40,6 @@ T = TypeVar("T")
 
 FULL_DISK_BYTES: Final = 1 << 20
 """Less free space than this beside a dead writer is the reason of its death: the engine does not say."""
-
-LINE: Final = "_line"
 
 ABOUT_ONE_LINE: Final = ("could not be parsed", "not valid JSON")
 """What the engine says of a line that it refuses alone; after anything else the writer is dead."""
@@ -180,7 +177,7 @@ class Writer:
         rejections: list[Rejection] = []
         rendered: list[pl.DataFrame] = []
         conflicts: dict[str, int] = {}
-        for frame in _numbered(batch.frames):
+        for frame in numbered(batch.frames):
             fresh = frame.filter(pl.col(RECORD) >= committed) if committed else frame
             if not fresh.height:
                 continue
@@ -191,7 +188,7 @@ class Writer:
                 conflicts[name] = conflicts.get(name, 0) + count
         if conflicts:
             event(log.warning, "index.values_conflicted", index=self.name, batch=batch.id, fields=conflicts)
-        rows = _in_order(rendered)
+        rows = in_order(rendered)
         if self._poison:
             rows, poisoned = self._without_poison(rows, key)
             rejections += poisoned
@@ -218,9 +215,9 @@ class Writer:
             if self._seq:  # else the index has never had a document to replace
                 engine.delete_documents_by_query(Query.term_set_query(index.schema, ID, rows[ID].to_list()))
         else:
-            rows = rows.with_columns(_derived_id(key))
+            rows = rows.with_columns(derived_id(key))
         self._seq = following
-        lines = rows.select(_line(rows)).to_series().to_list()
+        lines = rows.select(line(rows)).to_series().to_list()
         return self._feed(engine, lines, rows, key)
 
     def _feed(
@@ -347,69 +344,3 @@ class Writer:
 
 def _refused(record: int, ordinal: int, detail: str) -> Rejection:
     return Rejection(record=record, ordinal=ordinal, stage=STAGE, reason="engine_refused", detail=detail)
-
-
-def _numbered(frames: tuple[pl.DataFrame, ...]) -> list[pl.DataFrame]:
-    """Frames with ORDINAL: the how manieth row of its record each row is."""
-    records = pl.concat([frame[RECORD] for frame in frames]) if frames else pl.Series(dtype=pl.Int64)
-    if not records.is_duplicated().any():
-        return [frame.with_columns(pl.lit(0, dtype=pl.Int64).alias(ORDINAL)) for frame in frames]
-    counted = records.to_frame(RECORD).select(pl.int_range(pl.len(), dtype=pl.Int64).over(RECORD)).to_series()
-    ends, numbered = 0, []
-    for frame in frames:
-        numbered.append(frame.with_columns(counted.slice(ends, frame.height).alias(ORDINAL)))
-        ends += frame.height
-    return numbered
-
-
-def _in_order(rendered: list[pl.DataFrame]) -> pl.DataFrame:
-    if not rendered:
-        return pl.DataFrame(
-            schema={RECORD: pl.Int64, ORDINAL: pl.Int64, ID: pl.String, SOURCE: pl.String, BODY: pl.String}
-        )
-    rows = pl.concat(rendered)
-    if len(rendered) == 1 and rows[RECORD].is_sorted():
-        return rows
-    return rows.sort(RECORD, ORDINAL, maintain_order=True)
-
-
-def _derived_id(key: PartitionKey) -> pl.Expr:
-    """Short, stable, and the same however the input was cut: (pipeline, partition), record, ordinal."""
-    digest = blake2b("\0".join(key).encode(), digest_size=8).hexdigest()[:11]
-    first = pl.concat_str([pl.lit(f"{digest}-"), pl.col(RECORD)])
-    return (
-        pl.when(pl.col(ORDINAL) == 0)
-        .then(first)
-        .otherwise(pl.concat_str([first, pl.lit("-"), pl.col(ORDINAL)]))
-        .alias(ID)
-    )
-
-
-def _line(rows: pl.DataFrame) -> pl.Expr:
-    """One document as the engine reads it."""
-    body = pl.col(SOURCE) if rows[BODY].null_count() == rows.height else pl.coalesce(BODY, SOURCE)
-    fields = body.str.strip_prefix("{")
-    if (rows.select(body.str.len_bytes().min()).item() or 0) == len("{}"):
-        fields = pl.when(body == "{}").then(pl.lit("}")).otherwise("," + fields)
-    else:
-        fields = pl.lit(",") + fields
-    return pl.concat_str(
-        [
-            pl.lit(f'{{"{SEQ}":'),
-            pl.col(SEQ),
-            pl.lit(f',"{ID}":'),
-            _id_text(rows),
-            pl.lit(f',"{SOURCE}":"'),
-            pl.col(SOURCE).str.encode("base64"),
-            pl.lit('"'),
-            fields,
-        ]
-    ).alias(LINE)
-
-
-def _id_text(rows: pl.DataFrame) -> pl.Expr:
-    """Ids as JSON texts; few of them hold anything that needs escaping."""
-    if rows[ID].str.contains(r'["\\\x00-\x1f]').any():
-        encoded = object_text(rows.select(ID), rows.height)
-        return pl.lit(encoded).str.strip_prefix(f'{{"{ID}":').str.strip_suffix("}")
-    return pl.concat_str([pl.lit('"'), pl.col(ID), pl.lit('"')])
