@@ -8,11 +8,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headrace.core.errors import RequestError
 from headrace.fields import Field, FieldType, parse_field
+from headrace.index.base import Reader
 from headrace.index.query.source import values_at
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy import store
 from headrace.index.tantivy.reader import TantivyReader
+
+
+class Readers:
+    """Indexes by name, as the server is given them."""
+
+    def __init__(self, readers: dict[str, TantivyReader]) -> None:
+        self.readers = readers
+
+    def get(self, name: str) -> Reader:
+        if name not in self.readers:
+            raise RequestError(404, "index_not_found_exception", f"no such index [{name}]")
+        return self.readers[name]
+
+    def names(self) -> list[str]:
+        return list(self.readers)
 
 
 def build(
