@@ -35,10 +35,16 @@ def detect(head: bytes) -> str | None:
 
 
 class Inflater(Protocol):
-    """One member of a compressed stream."""
+    """One member of a compressed stream. `hungry`: it gives nothing more without more input."""
 
-    eof: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    @property
+    def hungry(self) -> bool: ...
 
     def push(self, data: bytes, most: int) -> bytes:
         """At most `most` bytes from what is buffered and `data`."""
@@ -51,6 +57,8 @@ class _Gzip:
 
     eof = property(lambda self: self._inner.eof)
     unused_data = property(lambda self: self._inner.unused_data)
+
+    hungry = property(lambda self: not self._inner.unconsumed_tail)
 
     def push(self, data: bytes, most: int) -> bytes:
         return self._inner.decompress(self._inner.unconsumed_tail + data, most)
@@ -65,12 +73,14 @@ class _Native:
     eof = property(lambda self: self._inner.eof)
     unused_data = property(lambda self: self._inner.unused_data)
 
+    hungry = property(lambda self: self._inner.needs_input)
+
     def push(self, data: bytes, most: int) -> bytes:
         piece: bytes = self._inner.decompress(data, most)
         return piece
 
 
-def _inflater(kind: str) -> Any:
+def _inflater(kind: str) -> Inflater:
     if kind == "gzip":
         return _Gzip()
     if kind == "bz2":
@@ -124,7 +134,7 @@ class CompressedStream:
         self._file = file
         self._kind = kind
         self._size = size
-        self._inflater: Any = None
+        self._inflater: Inflater | None = None
         self._spare = b""
         self._given = 0
 
@@ -136,10 +146,10 @@ class CompressedStream:
                 fresh = fresh.lstrip(b"\x00") if self._given else fresh  # padding between members
                 if not fresh:
                     return b""
-                self._begin(fresh)
-            piece = self._push(fresh, size)
-            if self._inflater.eof:
-                self._spare = self._inflater.unused_data
+            inflater = self._inflater = self._inflater or self._begin(fresh)
+            piece = self._push(inflater, fresh, size)
+            if inflater.eof:
+                self._spare = inflater.unused_data
                 self._inflater = None
             elif not piece and not fresh:
                 raise Damaged(f"{self._kind} stream ends early after {self._given:,} decompressed bytes")
@@ -155,24 +165,21 @@ class CompressedStream:
 
     def _next(self) -> bytes:
         """More compressed bytes, but none while the inflater still holds some."""
-        waiting = getattr(getattr(self._inflater, "_inner", None), "unconsumed_tail", b"")
-        if waiting or getattr(getattr(self._inflater, "_inner", None), "needs_input", True) is False:
-            return b""
-        return self._file.read(CHUNK)
+        hungry = self._inflater is None or self._inflater.hungry
+        return self._file.read(CHUNK) if hungry else b""
 
-    def _begin(self, fresh: bytes) -> None:
+    def _begin(self, fresh: bytes) -> Inflater:
         if self._given and not fresh.startswith(MAGIC[self._kind][: len(fresh)]):
             raise Damaged(f"has bytes that are not {self._kind} after {self._given:,} decompressed bytes")
-        self._inflater = _inflater(self._kind)
+        return _inflater(self._kind)
 
-    def _push(self, fresh: bytes, size: int) -> bytes:
+    def _push(self, inflater: Inflater, fresh: bytes, size: int) -> bytes:
         try:
-            piece: bytes = self._inflater.push(fresh, size)
+            return inflater.push(fresh, size)
         except Exception as error:  # noqa: BLE001  each library has an error of its own; all mean the same
             raise Damaged(
                 f"{self._kind} stream is damaged after {self._given:,} decompressed bytes: {error}"
             ) from None
-        return piece
 
 
 class ZipMemberStream:

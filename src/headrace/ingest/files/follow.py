@@ -55,6 +55,7 @@ class Follow:
         self._done: dict[Found, tuple[int, int]] = {}  # size and change time of files read to their end
         self._seen: dict[str, Seen] = {}
         self._detached: dict[str, float] = {}
+        self._exhausted: dict[str, tuple[int, int]] = {}  # paths all of whose logs are in `_done`
         self._first = True
 
     def step(self) -> RawBatch | None:
@@ -162,12 +163,12 @@ class Follow:
         for one in self._logs.values():
             if one.identity() is not None and not _still_there(one, stats):
                 self._detached.setdefault(one.partition, now)
-        known = {one.found.path for one in self._logs.values() if one.identity() is None}
-        return [path for path in fresh if path not in known]
+        return fresh
 
     def _whole(self, path: str, stat: os.stat_result, now: float) -> list[Found]:
         """The logs in a new file, once it can be read; a file that may still change its meaning waits."""
-        if not stat.st_size:
+        state = (stat.st_size, stat.st_mtime_ns)
+        if not stat.st_size or self._exhausted.get(path) == state:
             return []
         seen = self._seen.get(path)
         if seen is None or (seen.size, seen.changed) != (stat.st_size, stat.st_mtime_ns):
@@ -180,7 +181,11 @@ class Follow:
         except (OSError, Damaged) as error:
             self._complain(path, stat, error)
             return []
-        return [one for one in found if self._done.get(one) != (stat.st_size, stat.st_mtime_ns)]
+        busy = {one.found for one in self._logs.values()}
+        waiting = [one for one in found if self._done.get(one) != state and one not in busy]
+        if not waiting and not busy.intersection(found):
+            self._exhausted[path] = state
+        return waiting
 
     def _copies_live(self, path: str) -> bool:
         return any(

@@ -255,6 +255,8 @@ class TextLog:
         ):
             self._fill(2 * len(self._buffer))
         settings = self._reading.settings
+        if self.follow and settings.header is not False and self._buffer.count(b"\n") < 2:
+            return False  # a header alone says nothing about types
         probe = infer(
             self._head_records(settings.delimiter or ",", settings.quote), settings, self._reading.hints
         )

@@ -47,9 +47,16 @@ class Roster:
 
     known: dict[str, Known] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
+    _newest: dict[Found, Known] = field(default_factory=dict)
 
     def add(self, known: Known) -> None:
+        before = self.known.get(known.partition)
+        if before is not None and self._newest.get(before.found) is before:
+            del self._newest[before.found]
         self.known[known.partition] = known
+        newest = self._newest.get(known.found)
+        if newest is None or _epoch(newest.partition) <= _epoch(known.partition):
+            self._newest[known.found] = known
         name, _, epoch = known.partition.rpartition("#")
         if epoch.isdigit():
             self.epochs[name] = max(int(epoch), self.epochs.get(name, 0))
@@ -62,8 +69,7 @@ class Roster:
 
     def own(self, found: Found) -> Known | None:
         """The newest partition whose file was last seen at this path."""
-        here = [known for known in self.known.values() if known.found == found]
-        return max(here, key=lambda known: _epoch(known.partition), default=None)
+        return self._newest.get(found)
 
     def assign(self, files: Iterable[Found], busy: Iterable[str] = ()) -> list[Assignment]:
         """Partitions for these files; `busy` ones are being read and not to be had. Raises no OSError."""
@@ -97,13 +103,23 @@ class Roster:
 
     def _moved(self, found: Found, taken: set[str]) -> Assignment | None:
         """The partition this file continues under another name, if its content says so."""
-        for known in self.known.values():
-            if known.partition in taken or not known.mark.offset or known.found == found:
+        for known in self._alike(found):
+            if known.partition in taken or known.found == found:
                 continue
-            if continues(found, known.mark, quick=True) and continues(found, known.mark, quick=False):
+            if continues(found, known.mark, quick=False):
                 taken.add(known.partition)
                 return Assignment(found, known.partition, known)
         return None
+
+    def _alike(self, found: Found) -> list[Known]:
+        """The partitions whose files began as this one does, those of which most is known first."""
+        sizes = {known.mark.head_size for known in self.known.values()} - {0}
+        if not sizes:
+            return []
+        head = first_bytes(found)
+        beginnings = {(size, digest(head[:size])) for size in sizes if size <= len(head)}
+        alike = [one for one in self.known.values() if (one.mark.head_size, one.mark.head) in beginnings]
+        return sorted(alike, key=lambda known: known.mark.offset, reverse=True)
 
 
 def roster(positions: Mapping[str, tuple[int, Mark]]) -> Roster:
@@ -116,6 +132,20 @@ def roster(positions: Mapping[str, tuple[int, Mark]]) -> Roster:
 def _epoch(partition: str) -> int:
     epoch = partition.rpartition("#")[2]
     return int(epoch) if epoch.isdigit() else 0
+
+
+def first_bytes(found: Found) -> bytes:
+    """The head of a file, none if it cannot be read."""
+    try:
+        stream = open_stream(Path(found.path), found.member)
+    except (OSError, Damaged):
+        return b""
+    try:
+        return _exactly(stream, HEAD)
+    except (OSError, Damaged):
+        return b""
+    finally:
+        stream.close()
 
 
 def continues(found: Found, mark: Mark, *, quick: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from pathlib import Path
 
 from headrace.core.errors import Fatal
 from headrace.core.log import event
@@ -24,7 +25,7 @@ class Once:
         self._roster = roster
         self._faults: list[str] = []
         self._waiting = deque(roster.assign(self._files(paths)))
-        self._sizes = {one.found: 0 for one in self._waiting}
+        self._sizes = {one.found: _size(one.found) for one in self._waiting}
         self._current: Log | None = None
         for one in self._waiting:
             log_start(one)
@@ -50,16 +51,8 @@ class Once:
         return not self._waiting and (self._current is None or self._current.drained)
 
     def lag(self) -> int:
-        """Bytes left in the file being read and in those that wait (as stored, compressed or not)."""
-        from pathlib import Path
-
-        waiting = 0
-        for one in self._waiting:
-            try:
-                waiting += Path(one.found.path).stat().st_size
-            except OSError:
-                continue
-        return waiting + (self._current.remaining() if self._current else 0)
+        """Bytes left in the file being read, and in those that wait (as stored, compressed or not)."""
+        return sum(self._sizes.values()) + (self._current.remaining() if self._current else 0)
 
     def close(self) -> None:
         self._leave()
@@ -76,6 +69,7 @@ class Once:
 
     def _open(self, assignment: Assignment) -> Log | None:
         self._opening = assignment.found
+        self._sizes.pop(assignment.found, None)
         opened = open_log(assignment, self._reading)
         if opened is None:  # its end is not what it was, though its beginning is
             assignment = self._roster.start(assignment.found)
@@ -105,6 +99,13 @@ def fault(name: str, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{name}: cannot be read: {error.strerror or error}"
     return f"{name}: {error}; the records before it were read, replace the file and start again"
+
+
+def _size(found: Found) -> int:
+    try:
+        return Path(found.path).stat().st_size
+    except OSError:
+        return 0
 
 
 def log_start(assignment: Assignment) -> None:

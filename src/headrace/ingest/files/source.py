@@ -48,6 +48,9 @@ class FileSource:
         self._reader: Once | Follow | Stdin | None = None
         self._ended = False
         self._took = 0.0
+        self._lag: int | None = (
+            None  # as of the last look: the worker thread may be changing what it is made of
+        )
 
     @property
     def guarantee(self) -> Guarantee:
@@ -82,7 +85,7 @@ class FileSource:
         """Files are nobody's to forget."""
 
     def lag(self) -> int | None:
-        return self._reader.lag() if self._reader is not None else None
+        return self._lag
 
     async def close(self) -> None:
         reader, self._reader = self._reader, None
@@ -95,6 +98,7 @@ class FileSource:
         }
         known = roster({name: (record, mark) for name, (record, mark) in marks.items() if mark is not None})
         self._reader = self._make(known)
+        self._lag = self._reader.lag()
 
     def _make(self, known: Roster) -> Once | Follow | Stdin:
         paths = self._settings.paths
@@ -129,6 +133,7 @@ class FileSource:
         started = clock.monotonic()
         batch = reader.step() if isinstance(reader, Follow) else reader.next()
         self._took = clock.monotonic() - started
+        self._lag = reader.lag()
         if batch is not None:
             self._ready.append(replace(batch, caught_up=reader.caught_up))
         elif not isinstance(reader, Follow):

@@ -157,6 +157,7 @@ def count_lines(payload: bytes) -> int:
     return payload.count(b"\n") + (not payload.endswith(b"\n") and bool(payload))
 
 
-def kept(line: bytes) -> bytes:
-    """The part of a record that goes to the dead letters."""
-    return bytes(line)
+def text_of(raw: RawBatch) -> bytes:
+    """A batch's bytes, without the byte order mark a log may start with."""
+    assert isinstance(raw.payload, bytes)
+    return raw.payload.removeprefix(BOM) if raw.first_record == 0 else raw.payload

@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from headrace.ingest.formats.base import BOM, CsvLayout, kept
+from headrace.ingest.formats.base import CsvLayout, text_of
 from headrace.ingest.formats.dialect import FLOAT, LONG_INTEGER, quote_arguments
 from headrace.ingest.formats.ndjson import utf8_error
 from headrace.ingest.formats.split import quoting, record_ends
@@ -42,7 +42,7 @@ class CsvDecoder:
         self._taken = RESERVED.intersection(layout.columns)
 
     def decode(self, raw: RawBatch) -> Decoded:
-        payload = _payload(raw)
+        payload = text_of(raw)
         texts = None if self._taken else self._whole(payload, raw.first_record)
         rejections: list[Rejection] = []
         if texts is None:
@@ -51,8 +51,8 @@ class CsvDecoder:
         return Decoded(tuple(self._typed(texts)), tuple(rejections), records)
 
     def original(self, raw: RawBatch, record: int) -> bytes | None:
-        found = dict(self._records(_payload(raw), raw.first_record)).get(record)
-        return None if found is None else kept(found)
+        found = dict(self._records(text_of(raw), raw.first_record)).get(record)
+        return None if found is None else found
 
     def _whole(self, payload: bytes, first: int) -> pl.DataFrame | None:
         """All records as text, or None where one of them is not as it should be."""
@@ -106,7 +106,7 @@ class CsvDecoder:
             if row is None:
                 # The line, as long as no field before it holds a newline.
                 where = f"{raw.origin}:{number + 1 + self._layout.header}"
-                rejections.append(Rejection(number, "decode", reason, f"{where}: {detail}", kept(record)))
+                rejections.append(Rejection(number, "decode", reason, f"{where}: {detail}", record))
                 continue
             rows.append(row)
             numbers.append(number)
@@ -207,8 +207,3 @@ def _is_float(column: pl.Expr) -> pl.Expr:
 
 def _has_blank(bare: bytes) -> bool:
     return bare.startswith((b"\n", b"\r\n")) or b"\n\n" in bare or b"\n\r\n" in bare
-
-
-def _payload(raw: RawBatch) -> bytes:
-    assert isinstance(raw.payload, bytes)
-    return raw.payload.removeprefix(BOM) if raw.first_record == 0 else raw.payload

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from headrace.ingest.formats.base import BOM, Hints, count_lines, kept, lines_of
+from headrace.ingest.formats.base import Hints, count_lines, lines_of, text_of
 from headrace.ingest.formats.fastjson import FastJson, usable
 from headrace.ingest.formats.shapes import EMPTY, Shape, Unsupported, dtype, group, members, shape_of, unify
 from headrace.model import RECORD, RESERVED, Decoded, RawBatch, Rejection
@@ -33,7 +33,7 @@ class NdjsonDecoder:
         self._lines: tuple[bytes, list[bytes]] | None = None
 
     def decode(self, raw: RawBatch) -> Decoded:
-        payload = _payload(raw)
+        payload = text_of(raw)
         if self._fast is None:
             self._warm_up(payload)
         lines = count_lines(payload)
@@ -43,12 +43,12 @@ class NdjsonDecoder:
         return Decoded((_numbered(frame, range(raw.first_record, raw.first_record + lines)),), (), lines)
 
     def original(self, raw: RawBatch, record: int) -> bytes | None:
-        payload = _payload(raw)
+        payload = text_of(raw)
         if self._lines is None or self._lines[0] is not raw.payload:
             self._lines = (payload, payload.removesuffix(b"\n").split(b"\n"))
         at = record - raw.first_record
         found = self._lines[1]
-        return kept(found[at].removesuffix(b"\r")) if 0 <= at < len(found) else None
+        return found[at].removesuffix(b"\r") if 0 <= at < len(found) else None
 
     def _warm_up(self, payload: bytes) -> None:
         head = payload.split(b"\n", LEARN_FROM)[:LEARN_FROM]
@@ -139,7 +139,7 @@ class NdjsonDecoder:
         where = (
             f"{raw.origin}:{number + 1}" if self._unit == "line" else f"{raw.origin}: {self._unit} {number}"
         )
-        return Rejection(number, "decode", refused.reason, f"{where}: {refused.detail}", kept(line))
+        return Rejection(number, "decode", refused.reason, f"{where}: {refused.detail}", line)
 
 
 class _Refused(Exception):
@@ -147,11 +147,6 @@ class _Refused(Exception):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
-
-
-def _payload(raw: RawBatch) -> bytes:
-    assert isinstance(raw.payload, bytes)
-    return raw.payload.removeprefix(BOM) if raw.first_record == 0 else raw.payload
 
 
 def _numbered(frame: pl.DataFrame, numbers: range | list[int]) -> pl.DataFrame:
