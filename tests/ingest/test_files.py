@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import shutil
+import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,8 @@ import cramjam
 import msgspec
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.core.clock import SystemClock
 from headrace.core.errors import ConfigError, EndOfInput, Fatal
@@ -595,3 +598,100 @@ def test_unknown_options_are_refused() -> None:
 
 def test_the_examples_are_settings() -> None:
     assert all(msgspec.convert(example, files.Settings).paths for example in files.examples)
+
+
+# --- what a log rotator can do, in any order -------------------------------------------------------------
+
+
+class Rotator:
+    """A writer and a rotator of one log in a folder, remembering every whole line written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "a.log"
+        self.path.write_bytes(b"")
+        self.written = 0
+        self.half = b""
+        self.rotated = 0
+
+    def append(self) -> None:
+        self.written += 1
+        with self.path.open("ab") as file:
+            file.write(self.half + jsonl(self.written)[len(self.half) :])
+        self.half = b""
+
+    def half_append(self) -> None:
+        if not self.half:
+            self.half = jsonl(self.written + 1)[:7]
+            with self.path.open("ab") as file:
+                file.write(self.half)
+
+    def finish_line(self) -> None:
+        if self.half:
+            rest = jsonl(self.written + 1)[len(self.half) :]
+            self.written += 1
+            self.half = b""
+            with self.path.open("ab") as file:
+                file.write(rest)
+
+    def rename(self) -> None:
+        self.finish_line()
+        self.rotated += 1
+        self.path.rename(self.path.with_name(f"a.log.{self.rotated}"))
+        self.path.write_bytes(b"")
+
+    def copy_truncate(self) -> None:
+        self.finish_line()
+        self.rotated += 1
+        shutil.copy(self.path, self.path.with_name(f"a.log.{self.rotated}"))
+        os.truncate(self.path, 0)
+
+    def compress(self) -> None:
+        for path in sorted(self.path.parent.glob("a.log.*[0-9]")):
+            path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+            return
+
+
+@given(
+    script=st.lists(
+        st.sampled_from(
+            [
+                "append",
+                "append",
+                "finish_line",
+                "half_append",
+                "rename",
+                "copy_truncate",
+                "compress",
+                "read",
+                "one",
+                "restart",
+            ]
+        ),
+        max_size=14,
+    )
+)
+def test_any_history_of_writing_rotating_and_restarting_gives_each_line_once(script: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        anyio.run(_play, Path(folder), script)
+
+
+async def _play(folder: Path, script: list[str]) -> None:
+    rotator = Rotator(folder)
+    source = make(folder, paths=["a.log*"], follow=True, batch_bytes=60)
+    await source.open({})
+    got: list[RawBatch] = []
+    for act in [*script, "finish_line", "read"]:
+        if act in ("read", "one"):
+            got += await more(source, 1 if act == "one" else 10**6)
+        elif act == "restart":
+            await source.close()
+            source = make(folder, paths=["a.log*"], follow=True, batch_bytes=60)
+            await source.open(_stored({raw.partition: raw.position for raw in got}))
+        else:
+            if act == "append":
+                rotator.finish_line()
+            getattr(rotator, act)()
+    await source.close()
+    records(got)
+    assert list(range(1, rotator.written + 1)) == sorted(ns(got))

@@ -60,13 +60,14 @@ class Follow:
 
     def step(self) -> RawBatch | None:
         """Look round once, and give a batch if there is one."""
+        self._drop_replaced()
         self._look_round()
+        self._first = False
         for partition in list(self._logs):
             batch = self._turn(partition)
             if batch is not None:
                 self._logs[partition] = self._logs.pop(partition)  # the others first
                 return batch
-        self._first = False
         return None
 
     @property
@@ -81,14 +82,18 @@ class Follow:
             one.close()
         self._logs.clear()
 
+    def _drop_replaced(self) -> None:
+        """Leave files that were truncated or rewritten, before looking for what holds their rest."""
+        for one in list(self._logs.values()):
+            try:
+                one.check_same()
+            except (Replaced, OSError):
+                self._retire(one)
+
     def _turn(self, partition: str) -> RawBatch | None:
         one = self._logs[partition]
         try:
-            one.check_same()
             batch = one.next()
-        except Replaced:
-            self._retire(one)
-            return None
         except (Damaged, OSError) as error:
             event(log.error, "files.damaged", file=one.found.name, error=fault(one.found.name, error))
             self._retire(one)

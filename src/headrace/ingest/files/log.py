@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.core.clock import Clock
+from headrace.core.errors import ConfigError
 from headrace.core.log import event
 from headrace.ingest.files.compression import CHUNK, ByteStream, PlainStream
 from headrace.ingest.files.discover import Found
@@ -250,6 +251,12 @@ class TextLog:
         return True
 
     def _prepare_csv(self) -> bool:
+        try:
+            return self._infer()
+        except ConfigError as error:  # of this file's header, not of the settings as such
+            raise Damaged(str(error)) from None
+
+    def _infer(self) -> bool:
         while (
             not self._at_end and len(self._buffer) < INFERRED and self._buffer.count(b"\n") <= SAMPLE_RECORDS
         ):
