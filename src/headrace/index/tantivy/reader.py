@@ -206,11 +206,21 @@ class _SeveralValues:
             found = [value for value in values_at(source, target.path) if value is not None]
             if len(found) < 2 or at >= len(place.keys) or place.keys[at] is None:
                 continue
-            if isinstance(place.keys[at], str) and target.kind is not FieldType.DATE:
-                texts = [values.as_text(value) for value in found if isinstance(value, str | int | float)]
-                if texts and place.keys[at] != (max(texts) if key.descending else min(texts)):
-                    return True
+            alike = _alike(found, place.keys[at], target.kind)
+            if alike and place.keys[at] != (max(alike) if key.descending else min(alike)):
+                return True
         return False
+
+
+def _alike(found: Sequence[Any], key: Json, kind: FieldType) -> list[Any]:
+    """The values of a document that compete with a sort key; none for dates, which are settled already."""
+    if kind is FieldType.DATE:
+        return []
+    if isinstance(key, bool):
+        return [value for value in found if isinstance(value, bool)]
+    if isinstance(key, str):
+        return [values.as_text(value) for value in found if isinstance(value, str | int | float)]
+    return [value for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
 
 
 def _check_window(request: SearchRequest) -> None:
