@@ -66,31 +66,35 @@ async def read_body(request: Request) -> dict[str, Any]:
     return body
 
 
-def query_of(request: Request, body: Mapping[str, Any]) -> Any:
+def query_of(parameters: Mapping[str, str], body: Mapping[str, Any]) -> Any:
     """The query of the body or of `q`. Raises RequestError for both."""
-    text = request.query_params.get("q")
+    text = parameters.get("q")
     if text is None:
         return body.get("query")
     if body.get("query") is not None:
         fail("give the query either as [q] or in the body, not both")
     options: dict[str, Any] = {"query": text}
-    if "df" in request.query_params:
-        options["default_field"] = request.query_params["df"]
-    if "default_operator" in request.query_params:
-        options["default_operator"] = request.query_params["default_operator"]
+    if "df" in parameters:
+        options["default_field"] = parameters["df"]
+    if "default_operator" in parameters:
+        options["default_operator"] = parameters["default_operator"]
     return {"query_string": options}
 
 
 def search_request(request: Request, body: Mapping[str, Any]) -> SearchRequest:
-    """The whole request; the body wins over the URL, as in Elasticsearch."""
+    """The whole request, its parameters checked. Raises RequestError."""
     check_parameters(request, SEARCH)
+    return parsed(body, request.query_params)
+
+
+def parsed(body: Mapping[str, Any], parameters: Mapping[str, str]) -> SearchRequest:
+    """A search body and URL parameters; the body wins, as in Elasticsearch. Raises RequestError."""
     for name in body:
         if name not in BODY and not (name in NEEDLESS and not _needed(body[name])):
             fail(f"unknown key [{name}] in the search body; {suggest(name, list(BODY))}", "parsing_exception")
-    parameters = request.query_params
     total = body.get("track_total_hits", parameters.get("track_total_hits", True))
     return SearchRequest(
-        query=query_of(request, body),
+        query=query_of(parameters, body),
         start=whole(body.get("from", parameters.get("from", 0)), "from"),
         size=whole(body.get("size", parameters.get("size", 10)), "size"),
         sort=sort_keys(body["sort"]) if "sort" in body else _sort_parameter(parameters.get("sort")),
@@ -191,7 +195,7 @@ def _sort_entry(name: str, options: Any) -> SortKey:
     if not isinstance(options, dict):
         fail(f"the sort on [{name}] is an order or an object, found [{options}]", "parsing_exception")
     for option in options:
-        if option not in ("order", "missing", "unmapped_type", "mode", "format", "numeric_type"):
+        if option not in ("order", "missing", "unmapped_type", "mode"):
             fail(f"the sort on [{name}] has no option [{option}]; have: missing, order", "parsing_exception")
     descending = str(options.get("order", "desc" if name == "_score" else "asc")).lower() == "desc"
     if options.get("mode") not in (None, "max" if descending else "min"):

@@ -100,6 +100,12 @@ def number(value: Any, what: str, *, least: float | None = None) -> float:
     return float(value)
 
 
+def _only(kind: str, name: str, options: Mapping[str, Any], value: Any) -> None:
+    """Refuses an option that is known, but has only one value here."""
+    if options.get(name, value) not in (value, str(value).lower()):
+        bad(f"[{kind}] query supports [{name}] only as [{str(value).lower()}]")
+
+
 def _flag(value: Any, what: str) -> bool:
     if value in (True, False, "true", "false"):
         return value in (True, "true")
@@ -141,8 +147,7 @@ def _match(body: Any) -> Node:
     allowed = "operator fuzziness minimum_should_match lenient zero_terms_query fuzzy_transpositions"
     field, options = _one_field("match", body, "query", allowed)
     for name, neutral in (("lenient", False), ("zero_terms_query", "none"), ("fuzzy_transpositions", True)):
-        if options.get(name, neutral) not in (neutral, str(neutral).lower()):
-            bad(f"[match] query supports [{name}] only as [{str(neutral).lower()}]")
+        _only("match", name, options, neutral)
     node = tree.Match(
         field,
         _scalar("match", field, options["query"]),
@@ -158,6 +163,7 @@ def _phrase(kind: str) -> Callable[[Any], Node]:
         allowed = "slop" if kind == "match_phrase" else "max_expansions"
         field, options = _one_field(kind, body, "query", allowed)
         slop = int(number(options.get("slop", 0), "slop", least=0))
+        _only(kind, "max_expansions", options, 50)
         text = _scalar(kind, field, options["query"])
         return boosted(tree.Phrase(field, text, slop, kind == "match_phrase_prefix"), options)
 
@@ -262,6 +268,7 @@ def _fuzzy(body: Any) -> Node:
     field, options = _one_field("fuzzy", body, "value", allowed)
     if number(options.get("prefix_length", 0), "prefix_length"):
         bad("[fuzzy] query does not support [prefix_length]")
+    _only("fuzzy", "max_expansions", options, 50)
     text = str(_scalar("fuzzy", field, options["value"]))
     distance = edit_distance(fuzziness(options.get("fuzziness", "AUTO")), text)
     swaps = _flag(options.get("transpositions", True), "transpositions")
@@ -353,7 +360,8 @@ def _query_string(body: Any, default: tuple[str, ...]) -> Node:
     options = _options("query_string", {"query": body} if isinstance(body, str) else body, allowed)
     if not isinstance(options.get("query"), str):
         bad("[query_string] query must have a [query] of text")
-    for unsupported in ("minimum_should_match", "time_zone"):
+    _only("query_string", "allow_leading_wildcard", options, True)
+    for unsupported in ("minimum_should_match", "time_zone", "fuzziness", "tie_breaker"):
         if unsupported in options:
             bad(f"[query_string] query does not support [{unsupported}]")
     fields = options.get("fields") or [options.get("default_field") or default]

@@ -31,7 +31,7 @@ OPTIONS: Final = {
     "date_histogram": "field fixed_interval calendar_interval interval offset min_doc_count hard_bounds"
     " extended_bounds keyed format time_zone order",
     "composite": "sources size after",
-    "top_hits": "size from sort _source",
+    "top_hits": "size from sort",
     "filter": "",
     "filters": "",
 }

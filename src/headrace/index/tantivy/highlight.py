@@ -19,7 +19,7 @@ from headrace.index.tantivy.targets import Target, analyzer, names_like, resolve
 
 OPTIONS = (
     "fields", "pre_tags", "post_tags", "number_of_fragments", "fragment_size", "encoder", "type",
-    "require_field_match", "order", "no_match_size",
+    "require_field_match",
 )  # fmt: skip
 
 Matcher = Callable[[str], bool]
