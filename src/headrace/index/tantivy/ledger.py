@@ -12,10 +12,13 @@ def account(batch: Batch, rows: pl.DataFrame, own: list[Rejection], committed: i
 
     Records are counted, not rows: one that was exploded counts once, and as indexed if any row was.
     """
-    indexed = set(rows[RECORD].unique()) if rows.height else set()
+    indexed = rows[RECORD].n_unique() if rows.height else 0
     rejections = [*batch.rejections, *own]
-    rejected = {found.record for found in rejections if found.record >= committed} - indexed
+    rejected_records = {found.record for found in rejections if found.record >= committed}
+    if rejected_records:
+        rejected_records -= set(rows[RECORD])
+    rejected = len(rejected_records)
     if committed <= batch.raw.first_record:
-        return Ledger(batch.records, len(indexed), len(rejected), batch.dropped)
-    dropped = min(batch.dropped, max(0, batch.raw.position.record - committed - len(indexed) - len(rejected)))
-    return Ledger(len(indexed) + len(rejected) + dropped, len(indexed), len(rejected), dropped)
+        return Ledger(batch.records, indexed, rejected, batch.dropped)
+    dropped = min(batch.dropped, max(0, batch.raw.position.record - committed - indexed - rejected))
+    return Ledger(indexed + rejected + dropped, indexed, rejected, dropped)
