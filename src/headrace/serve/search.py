@@ -105,7 +105,7 @@ def routes(readers: Readers) -> list[BaseRoute]:
         body = await requests.read_body(request)
         if set(body) - {"query"}:
             requests.fail(f"a count takes only [query], found [{', '.join(body)}]", "parsing_exception")
-        query = requests.query_of(request, body)
+        query = requests.query_of(request.query_params, body)
         return json_response(
             request, {"count": await in_thread(lambda: reader.count(query)), "_shards": SHARDS}
         )
