@@ -9,15 +9,20 @@ The flow, in eight lines::
     print(result.total)
     frame = result.to_polars()
     index = headrace.open("http://127.0.0.1:7223", name="access")                # a running service
-    index.search({"size": 0, "aggs": {"hours": {"date_histogram": {"field": "time", "fixed_interval": "1h"}}}})
+    index.search({"size": 0, "aggs": {"mean": {"avg": {"field": "duration_ms"}}}})
     headrace.run("headrace.yaml")                                                # both services, here
 """
 
 from __future__ import annotations
 
+import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from headrace.api import Index, Summary, index, open, run  # noqa: A004
     from headrace.result import Result
 
@@ -32,8 +37,32 @@ def __getattr__(name: str) -> object:
         from headrace.result import Result
 
         return Result
-    if name in {"Index", "Summary", "index", "open", "run"}:
+    if name == "index":
+        return importlib.import_module("headrace.index")
+    if name in {"Index", "Summary", "open", "run"}:
         from headrace import api
 
         return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _CallablePackage(ModuleType):
+    """`headrace.index` is the package of all kinds of index and, called, the function that makes one."""
+
+    def __call__(self, *arguments: object, **options: object) -> object:
+        from headrace import api
+
+        make: Callable[..., object] = api.index
+        return make(*arguments, **options)
+
+
+class _FrontDoor(ModuleType):
+    """Importing a package sets it on its parent: that is the moment to make `headrace.index` callable."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "index" and isinstance(value, ModuleType):
+            value.__class__ = _CallablePackage
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _FrontDoor

@@ -13,7 +13,6 @@ from anyio import CapacityLimiter
 
 from headrace.core.channel import Budget
 from headrace.core.clock import Clock, SystemClock
-from headrace.core.errors import ConfigError
 from headrace.core.health import Health
 from headrace.core.metrics import Metrics
 from headrace.core.registry import kind
@@ -182,6 +181,3 @@ def _keeper(
     return PipelineKeeper(
         config.name, owner, make_run, policy=guard.policy, clock=guard.clock, health=owner.health
     )
-
-
-__all__ = ["ConfigError", "Ingester", "build_ingester", "dead_letter_file", "index_directory", "run_directory"]

@@ -6,6 +6,7 @@ never outlives it: the kernel signals the child when its parent dies, and the pi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -25,7 +26,9 @@ ROLES = ("ingester", "server")
 PARENT_PIPE = "HEADRACE_PARENT_PIPE"
 """Environment variable with the descriptor of a pipe that ends when the parent does."""
 
+FAILED = 1
 CONFIG_ERROR = 2
+LAST_WORDS_SECONDS = 5.0
 STEADY_SECONDS = 30.0
 LONGEST_WAIT = 30.0
 PR_SET_PDEATHSIG = 1
@@ -91,17 +94,18 @@ class Family:
                 code = child.process.poll()
                 if code is None:
                     continue
-                if code in (CONFIG_ERROR, 1) and child.failures == 0 and not self._ever_ready(child):
-                    self._stop_all(signal.SIGTERM)
+                if self._is_final(child, code):
+                    self._end_all(say_it_first=code == CONFIG_ERROR)
                     return code
-                if code == 0 and role == "ingester":
-                    self._stop_all(signal.SIGTERM)
-                    return 0
                 self._children[role] = self._restart(child, code, pipe)
 
     @staticmethod
-    def _ever_ready(child: Child) -> bool:
-        return time.monotonic() - child.started > STEADY_SECONDS
+    def _is_final(child: Child, code: int) -> bool:
+        """It ended in order, or could not even start: another try would end the same way."""
+        if code == 0:
+            return child.role == "ingester"
+        never_ran = child.failures == 0 and time.monotonic() - child.started < STEADY_SECONDS
+        return never_ran and code in (FAILED, CONFIG_ERROR)
 
     def _restart(self, child: Child, code: int, pipe: int) -> Child:
         steady = time.monotonic() - child.started > STEADY_SECONDS
@@ -122,19 +126,22 @@ class Family:
             codes.append(child.process.wait())
         return max((code for code in codes if code > 0), default=0)
 
-    def _stop_all(self, number: int) -> None:
+    def _end_all(self, *, say_it_first: bool) -> None:
+        """Stop the others; the one that has the same fault to tell is given the time to do so."""
         for child in self._children.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(timeout=LAST_WORDS_SECONDS if say_it_first else 0)
             if child.process.poll() is None:
-                child.process.send_signal(number)
+                child.process.send_signal(signal.SIGTERM)
         for child in self._children.values():
             child.process.wait()
 
 
-def die_with_parent() -> None:
-    """In a child: be killed when the parent dies, however it dies (Linux), or when its pipe ends."""
+def die_with_parent() -> bool:
+    """In a child: be told to stop when the parent dies, however it dies. False if there is no parent."""
     descriptor = os.environ.pop(PARENT_PIPE, None)
     if descriptor is None:
-        return
+        return False
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -143,3 +150,4 @@ def die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait_for_the_end, name="parent-watch", daemon=True).start()
+    return True

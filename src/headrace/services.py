@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 SWITCH_INTERVAL = 1e-4
 """Seconds. A busy Python thread otherwise takes 5 ms of every call into the engine (measured)."""
 
-METRICS_SECONDS = 1.0
+INGESTER_START_SECONDS = 10.0
+"""An ingester not seen yet is starting; after this it is away, and the server ready without it."""
+
 PARTITIONS_SHOWN = 1000
 
 
@@ -225,9 +227,12 @@ class ServerView:
             ingester = await self._upstream.readiness()
         except Retryable as error:
             since = self._upstream.away_since or time.time()
-            reason = f"ingester: away for {time.time() - since:.0f} s, search goes on: {error}"
-            body: Json = {"state": State.DEGRADED, "since": since, "reasons": [reason], "server": own}
-            return State.DEGRADED, body
+            away = time.time() - since
+            starting = not self._upstream.seen and away < INGESTER_START_SECONDS
+            state = State.STARTING if starting else State.DEGRADED
+            reason = f"ingester: away for {away:.0f} s, search goes on: {error}"
+            body: Json = {"state": state, "since": since, "reasons": [reason], "server": own}
+            return state, body
         assert isinstance(ingester, dict)
         theirs = State(str(ingester["state"]))
         worst = theirs if state.serves else state

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 if TYPE_CHECKING:
-    from headrace.api import Job, Summary
+    from headrace.job import Job, Summary
 
 REFRESH_SECONDS = 0.1
 
@@ -53,8 +53,8 @@ def index(
     The fields are inferred from the first records. Run again with the same files it adds nothing; with
     more files it adds what is new.
     """
-    from headrace.api import Job
     from headrace.core.errors import ConfigError
+    from headrace.job import Job
 
     declared = {}
     for each in fields:

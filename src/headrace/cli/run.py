@@ -39,14 +39,20 @@ def _run_family(config: Path, *, once: bool) -> int:
 
 
 def _run_one(config: Path, role: str, *, once: bool) -> None:
-    from headrace.processes import die_with_parent
+    from headrace.core.errors import ConfigError
+    from headrace.processes import CONFIG_ERROR, die_with_parent
 
-    die_with_parent()
+    has_sibling = die_with_parent()
     from headrace.cli.app import configure_log
     from headrace.services import run_role
     from headrace.settings import load
 
-    settings = load(config)
+    try:
+        settings = load(config)
+    except ConfigError:
+        if has_sibling and role == "server":
+            sys.exit(CONFIG_ERROR)  # the ingester is saying the same in this moment
+        raise
     configure_log(style=settings.log.style, level=settings.log.level)
     run_role(role, settings, once=once)
 

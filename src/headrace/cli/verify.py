@@ -24,10 +24,10 @@ def verify(ctx: click.Context, directory: Path, index: str | None, repair: bool,
 
     Compares files, positions and counts with each other. Exits with 1 if a problem is left.
     """
-    from headrace.cli.search import index_folder
+    from headrace.api import find_index
     from headrace.index.tantivy.verify import verify as examine
 
-    report = examine(index_folder(directory, index), repair=repair)
+    report = examine(find_index(directory, index), repair=repair)
     if as_json:
         from headrace.cli.app import write_json
 

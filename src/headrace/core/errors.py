@@ -91,5 +91,5 @@ class RequestError(HeadraceError):
         self.reason = reason
 
 
-class EndOfInput(Exception):  # noqa: N818  an ending, not an error
+class EndOfInput(Exception):
     """A source has delivered its last record and will never have another."""

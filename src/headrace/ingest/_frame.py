@@ -12,9 +12,9 @@ import msgspec
 import polars as pl
 
 from headrace.core.clock import Clock
-from headrace.core.errors import EndOfInput
+from headrace.core.errors import ConfigError, EndOfInput
 from headrace.ingest.base import Guarantee
-from headrace.model import RECORD, Decoded, Position, RawBatch
+from headrace.model import RECORD, RESERVED, Decoded, Position, RawBatch
 
 ROWS = 20_000
 
@@ -34,11 +34,16 @@ class _Rows:
 
 
 class FrameSource:
-    """Delivers a frame's rows in order, once."""
+    """Delivers a frame's rows in order, once. Raises ConfigError for columns of reserved names."""
 
     guarantee = Guarantee(replayable=True, stable_ids=True)
 
     def __init__(self, frame: pl.DataFrame, clock: Clock) -> None:
+        ours = sorted(RESERVED.intersection(frame.columns))
+        if ours:
+            raise ConfigError(
+                f"the frame has columns of reserved names: {', '.join(ours)}; rename or drop them"
+            )
         self._frame = frame
         self._clock = clock
         self._decoder = _Rows()
@@ -73,7 +78,7 @@ class FrameSource:
             caught_up=first + rows.height >= self._frame.height,
         )
 
-    async def acknowledge(self, positions: Mapping[str, Position]) -> None:
+    async def acknowledge(self, positions: Mapping[str, Position]) -> None:  # noqa: ARG002  nothing upstream
         return
 
     def lag(self) -> int | None:

@@ -10,7 +10,7 @@ batch still takes under 0.1 s to index."""
 
 RAW_CHANNEL_RECORDS: Final = 100_000
 RAW_CHANNEL_BYTES: Final = 4 * BATCH_BYTES
-"""Source → transform: two batches hide a slow disk read; two more hide a long parse. More only adds latency."""
+"""Source → transform: two batches hide a slow disk read, two more a long parse; more only adds latency."""
 
 INDEX_CHANNEL_RECORDS: Final = 100_000
 INDEX_CHANNEL_BYTES: Final = 4 * BATCH_BYTES

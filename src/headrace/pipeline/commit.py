@@ -155,7 +155,7 @@ class IndexOwner:
         try:
             self.watermarks = await self._guard.call(self.index.open)
             await self._guard.call(self._recover_dead_letters)
-            self.health.set(component, State.READY, "")
+            self.health.set(component, State.READY)
             self.opened.set()
             await self._loop()
         except (Fatal, Retryable) as error:
@@ -272,7 +272,9 @@ class IndexOwner:
         self._metrics.commit_seconds.labels(index=self.name).observe(self._commit_took)
         done, self._pending = self._pending, []
         await self._confirm(done)
-        self._rewinds = 0
+        if self._rewinds:
+            self._rewinds = 0
+            self.health.set(f"index:{self.name}", State.READY)
 
     async def _confirm(self, done: list[Batch]) -> None:
         """After a commit: dead letters become real, latencies are known, sources may forget."""
@@ -314,7 +316,7 @@ class IndexOwner:
         event(log.warning, "index.paused", index=self.name, missing_bytes=missing)
         while self._disk.missing():
             await self._clock.sleep(DISK_POLL_SECONDS)
-        self.health.set(f"index:{self.name}", State.READY, "")
+        self.health.set(f"index:{self.name}", State.READY)
         event(log.info, "index.resumed", index=self.name)
 
     async def _rewind(self, error: Rewound) -> None:
@@ -326,13 +328,12 @@ class IndexOwner:
         self._pending = []
         wait = backoff(self._guard.policy, self._rewinds)
         event(log.warning, "index.rewound", index=self.name, error=str(error), wait_s=round(wait, 3))
-        self.health.set(f"index:{self.name}", State.DEGRADED, f"rolled back: {error}")
+        fault = "the disk is full, waiting for room" if error.disk_full else f"rolled back: {error}"
+        self.health.set(f"index:{self.name}", State.DEGRADED, fault)
         for run in tuple(self._runs):
             run.rewind(str(error))
         await self._guard.call(self._recover_dead_letters)
         await self._clock.sleep(wait)
-        await self._room_on_disk()
-        self.health.set(f"index:{self.name}", State.READY, "")
 
     def _discard(self, item: Delivery | Flush) -> None:
         if isinstance(item, Flush):

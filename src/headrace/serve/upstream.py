@@ -28,6 +28,7 @@ class Upstream:
         self._socket = socket
         self._client: httpx2.AsyncClient | None = None
         self.away_since: float | None = time.time()
+        self.seen = False
 
     def routes(self) -> list[BaseRoute]:
         return [Route("/api/{path:path}", self._forward, methods=["GET", "POST", "PUT", "DELETE"])]
@@ -59,7 +60,7 @@ class Upstream:
         except (httpx2.TransportError, OSError) as error:
             self.away_since = self.away_since or time.time()
             raise Retryable(f"the ingester does not answer on {self._socket}: {error}") from error
-        self.away_since = None
+        self.away_since, self.seen = None, True
         return answer
 
     async def _forward(self, request: Request) -> Response:

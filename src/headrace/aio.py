@@ -1,0 +1,73 @@
+"""Headrace for asyncio: the names of `headrace`, as coroutines; work runs beside the event loop.
+
+>>> async with await headrace.aio.open("logs") as index:
+...     result = await index.search("payment timeout")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from anyio.to_thread import run_sync
+
+from headrace import api
+
+if TYPE_CHECKING:
+    from headrace.model import Json
+    from headrace.result import Result
+
+
+async def index(
+    records: object,
+    *,
+    into: str | Path,
+    id: str | Sequence[str] | None = None,  # noqa: A002
+    name: str | None = None,
+    fields: Mapping[str, object] | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Index:
+    """See `headrace.index`."""
+    work = partial(api.index, records, into=into, id=id, name=name, fields=fields, options=options)
+    return Index(await run_sync(work))
+
+
+async def open(where: str | Path, *, name: str | None = None) -> Index:  # noqa: A001
+    """See `headrace.open`."""
+    return Index(await run_sync(partial(api.open, where, name=name)))
+
+
+class Index:
+    """See `headrace.Index`."""
+
+    def __init__(self, opened: api.Index) -> None:
+        self._opened = opened
+
+    @property
+    def summary(self) -> api.Summary | None:
+        return self._opened.summary
+
+    async def search(
+        self, query: str | Mapping[str, Json] | None = None, *, size: int = 10, sort: str | Sequence[str] = ()
+    ) -> Result:
+        return await run_sync(partial(self._opened.search, query, size=size, sort=sort))
+
+    async def count(self, query: str | None = None) -> int:
+        return await run_sync(self._opened.count, query)
+
+    async def get(self, id: str) -> Json:  # noqa: A002
+        return await run_sync(self._opened.get, id)
+
+    async def close(self) -> None:
+        await run_sync(self._opened.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
