@@ -1,0 +1,106 @@
+"""The service as people start it, `headrace run`, watched from outside: when it is ready, what it holds."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from benches.memory import family, proportional_bytes
+
+POLL_SECONDS: Final = 0.005
+SAMPLE_SECONDS: Final = 0.1
+"""One sample walks the page tables of every process: more often would slow down what is measured."""
+
+GOOD: Final = ("ready", "finished")
+
+PATIENCE_SECONDS: Final = 600.0
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+class Service:
+    """Both processes under their parent, from entering to leaving."""
+
+    def __init__(self, config: Path, port: int) -> None:
+        self._command = [sys.executable, "-m", "headrace.cli", "run", str(config)]
+        self._port = port
+        self.ready_seconds = 0.0
+        self.peak_bytes = 0
+
+    def __enter__(self) -> Self:
+        started = time.perf_counter()
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self._over = threading.Event()
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
+        try:
+            self._wait(self._ready, POLL_SECONDS)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self.ready_seconds = time.perf_counter() - started
+        self._sampler.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(timeout=60)
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+
+    def wait_for(self, index: str, records: int) -> None:
+        """Until that many documents are found."""
+        self._wait(lambda: self._count(index) >= records, 0.05)
+
+    def _count(self, index: str) -> int:
+        connection = self.connect()
+        connection.request("GET", f"/{index}/_count")
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        # Before its first commit an index cannot be searched yet.
+        return int(json.loads(body)["count"]) if answer.status == 200 else -1
+
+    def _ready(self) -> bool:
+        """Whether both processes are at work: a server whose ingester is still away answers 200 as well."""
+        connection = self.connect()
+        try:
+            connection.request("GET", "/health/ready")
+            answer = connection.getresponse()
+            state = json.loads(answer.read())["state"]
+        except OSError:
+            return False
+        finally:
+            connection.close()
+        return answer.status == 200 and state in GOOD
+
+    def _wait(self, condition: Any, pause: float) -> None:
+        give_up = time.perf_counter() + PATIENCE_SECONDS
+        while not condition():
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the service ended with {self._process.returncode}: see its log above")
+            if time.perf_counter() > give_up:
+                raise RuntimeError("the service did not come so far in ten minutes")
+            time.sleep(pause)
+
+    def _sample(self) -> None:
+        while not self._over.wait(SAMPLE_SECONDS):
+            held = sum(proportional_bytes(pid) for pid in family(self._process.pid))
+            self.peak_bytes = max(self.peak_bytes, held)
