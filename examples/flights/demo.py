@@ -104,6 +104,8 @@ def main() -> int:
     except HeadraceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     finally:
         service.stop()
 

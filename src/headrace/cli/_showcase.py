@@ -38,6 +38,8 @@ class Service:
 
     def __init__(self, config: Path, base: str) -> None:
         self.base = base
+        # Told to stop, stop the service first: nothing of a demonstration is left behind.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "headrace.cli", "--log-level", "warning", "run", str(config)]
         )
