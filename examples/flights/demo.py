@@ -92,9 +92,8 @@ def main() -> int:
         ledgers = watch(service)
         for name, ledger in ledgers.items():
             new = ledger["read"] - before[name]["ledger"]["read"]
-            print(
-                f"{name}: {ledger['indexed']:,} indexed, {ledger['rejected']:,} rejected, {new:,} new this time"
-            )
+            counts = f"{ledger['indexed']:,} indexed, {ledger['rejected']:,} rejected, {new:,} new this time"
+            print(f"{name}: {counts}")
         if ledgers["flights"]["indexed"] != FLIGHTS:
             print(f"expected {FLIGHTS:,} flights", file=sys.stderr)
             return 1

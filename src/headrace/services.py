@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 import anyio
 import msgspec
@@ -30,8 +31,9 @@ from headrace.model import Json, Ledger
 from headrace.serve.admin import PartitionStatus, PipelineStatus
 from headrace.serve.app import ingester_app, server_app
 from headrace.serve.http import HttpServer, listen, listen_unix
+from headrace.serve.search import Readers
 from headrace.serve.upstream import Upstream
-from headrace.settings import Settings
+from headrace.settings import ServerSettings, Settings
 
 log = logging.getLogger(__name__)
 
@@ -210,6 +212,12 @@ class IndexReaders:
             reader.close()
 
 
+class Closable(Readers, Protocol):
+    """Readers that hold files open."""
+
+    def close(self) -> None: ...
+
+
 class ServerView:
     """Readiness and metrics of both processes together."""
 
@@ -248,18 +256,21 @@ class ServerView:
         return join(pages)
 
 
-async def run_server(settings: Settings, *, readers: IndexReaders | None = None, alone: bool = False) -> None:
-    """The server process: HTTP on `server.host:port`. `alone`: nobody ingests. Raises HeadraceError."""
+async def run_server(settings: Settings) -> None:
+    """The server process: HTTP on `server.host:port`, beside an ingester. Raises HeadraceError."""
+    await _answer(IndexReaders(settings), settings.server, Upstream(socket_path(settings.data_dir)))
+
+
+async def _answer(readers: Closable, address: ServerSettings, upstream: Upstream | None) -> None:
+    """Answer HTTP until told to stop; without `upstream` nobody ingests, and nothing is missing."""
     metrics, health = Metrics(), Health()
-    readers = readers or IndexReaders(settings)
-    upstream = None if alone else Upstream(socket_path(settings.data_dir))
     app = server_app(readers, upstream, ServerView(upstream, metrics, health), metrics)
-    http = HttpServer(app, listen(settings.server.host, settings.server.port))
+    http = HttpServer(app, listen(address.host, address.port))
     stopped = anyio.Event()
 
     async def until_stopped() -> None:
         health.set("http", State.READY)
-        event(log.info, "server.listening", url=f"http://{settings.server.host}:{http.port}")
+        event(log.info, "server.listening", url=f"http://{address.host}:{http.port}")
         await stopped.wait()
         health.set("http", State.DRAINING, "stopping")
 
@@ -269,6 +280,12 @@ async def run_server(settings: Settings, *, readers: IndexReaders | None = None,
         readers.close()
         if upstream is not None:
             await upstream.close()
+
+
+def serve_readers(readers: Closable, address: ServerSettings) -> None:
+    """Answer searches in this process until told to stop, with no ingester. Raises HeadraceError."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    anyio.run(_answer, readers, address, None)
 
 
 def run_role(role: str, settings: Settings, *, once: bool = False) -> None:

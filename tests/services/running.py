@@ -27,16 +27,15 @@ def free_port() -> int:
 
 
 class Running:
-    """A started service; `ask` talks to it."""
+    """A started command that serves on `port`, its words in `folder`; `ask` talks to it."""
 
-    def __init__(self, config: Path, port: int, *arguments: str) -> None:
-        self.config = config
+    def __init__(self, folder: Path, port: int, *command: str) -> None:
         self.base = f"http://127.0.0.1:{port}"
-        self.log = config.parent / "service.log"
-        command = [sys.executable, "-m", "headrace.cli", "--log-style", "json", "--log-level", "info"]
+        self.log = folder / "service.log"
+        log_options = ["--log-style", "json", "--log-level", "info"]
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [*command, "run", str(config), *arguments], stdout=out, stderr=out
+                [sys.executable, "-m", "headrace.cli", *log_options, *command], stdout=out, stderr=out
             )
 
     def ask(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> Any:
@@ -109,7 +108,7 @@ def service(folder: Path, configuration: str, *arguments: str) -> Iterator[Runni
     port = free_port()
     config = folder / "service.yaml"
     config.write_text(configuration.replace("PORT", str(port)))
-    running = Running(config, port, *arguments)
+    running = Running(folder, port, "run", str(config), *arguments)
     try:
         yield running
     finally:

@@ -149,7 +149,10 @@ def test_a_port_in_use_is_said_in_one_line_with_what_to_do(tmp_path: Path) -> No
         second = run_alone(tmp_path / "service.yaml", "server")
         assert second.returncode == 1
         assert second.stderr.count("\n") == 1
-        assert "Address already in use; stop what uses it, or set server.port" in second.stderr
+        assert (
+            "Address already in use; stop what uses it, or choose another port (server.port, --port)"
+            in second.stderr
+        )
 
 
 def test_an_unwritable_data_dir_is_said_in_one_line(tmp_path: Path) -> None:
