@@ -75,7 +75,7 @@ def null(inputs: Inputs) -> dict[str, Any]:
 
 
 def service(inputs: Inputs) -> dict[str, Any]:
-    searches = 400 if inputs.records >= 100_000 else 20
+    searches = 200 if inputs.records >= 100_000 else 20
     return measure_service.measure(
         inputs.fresh("service"), inputs.source, records=inputs.records, searches=searches
     )

@@ -34,7 +34,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise Fatal(
-            f"cannot listen on {host}:{port}: {error.strerror}; stop what uses it, or choose another port (server.port, --port)"
+            f"cannot listen on {host}:{port}: {error.strerror}; "
+            "stop what uses it, or choose another port (server.port, --port)"
         ) from error
     return listener
 
