@@ -37,7 +37,7 @@ pipelines:
       - validate: {{ n: {{ min: 0 }} }}
       - set: {{ double: "n * 2" }}
     index: records
-    batch_bytes: 20kB
+    batch_bytes: 64kB
 """
 
 FINISH_SECONDS = 60.0

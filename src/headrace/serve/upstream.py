@@ -18,7 +18,8 @@ from headrace.serve.http import reachable
 if TYPE_CHECKING:
     import httpx2
 
-TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS = 2.0
+"""The ingester answers from memory, in milliseconds; who asks for readiness does not want to wait."""
 
 
 class Upstream:
