@@ -61,6 +61,9 @@ SERVICE: Final[tuple[tuple[str, Callable[[Taken], float], str, str], ...]] = (
 
 def rows(run: Run) -> list[Row]:
     found = [_rate(run, name) for name in RATES if name in run.measured]
+    appended = [taken["process_seconds"] for taken in run.measured.get("append", [])]
+    if appended:
+        found.append(Row("append, its whole process from start to exit", (), appended, "s"))
     service = run.measured.get("service", [])
     if service:
         found += [

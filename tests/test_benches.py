@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from headrace.index.tantivy import open_reader
+from headrace.index.tantivy.store import ENGINE, read_meta
 
 ROOT = Path(__file__).parent.parent
 RECORDS = 500
@@ -43,7 +44,7 @@ def a_run(measured: dict[str, list[dict[str, Any]]]) -> report.Run:
 
 
 def a_rate(rate: float) -> dict[str, Any]:
-    return {"rate": rate, "cpu_us": 1e6 / rate, "load_before": 0.0}
+    return {"rate": rate, "cpu_us": 1e6 / rate, "load_before": 0.0, "process_seconds": 2.0}
 
 
 class TestMeasurements:
@@ -78,9 +79,11 @@ class TestMeasurements:
         """Else the ratio would compare apples with pears."""
         take("bare", inputs)
         take("append", inputs)
-        bare = stored(inputs.work / "bare" / "bare")
-        assert RECORDS == len(bare)
-        assert bare == stored(inputs.work / "append" / "data" / "indexes" / "logs")
+        bare, product = inputs.work / "bare" / "bare", inputs.work / "append" / "data" / "indexes" / "logs"
+        documents = stored(bare)
+        assert RECORDS == len(documents)
+        assert documents == stored(product)
+        assert read_meta(bare / ENGINE)["schema"] == read_meta(product / ENGINE)["schema"]
 
     def test_service_answers_and_is_measured(self, inputs: Inputs) -> None:
         found = take("service", inputs)

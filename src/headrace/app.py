@@ -13,6 +13,7 @@ from anyio import CapacityLimiter
 
 from headrace.core.channel import Budget
 from headrace.core.clock import Clock, SystemClock
+from headrace.core.errors import ConfigError
 from headrace.core.health import Health
 from headrace.core.metrics import Metrics
 from headrace.core.registry import kind
@@ -178,6 +179,18 @@ def _keeper(
             pause=keeper.pause,
         )
 
+    def blame(error: ConfigError) -> ConfigError:
+        """The line of the file, for what only the opened source could know; steps say theirs already."""
+        if error.where or settings.source_file is None:
+            return error
+        return settings.origin.blame(error.inside("pipelines", config.name, "source"))
+
     return PipelineKeeper(
-        config.name, owner, make_run, policy=guard.policy, clock=guard.clock, health=owner.health
+        config.name,
+        owner,
+        make_run,
+        policy=guard.policy,
+        clock=guard.clock,
+        health=owner.health,
+        blame=blame,
     )

@@ -45,10 +45,14 @@ class Child:
 
 
 class Family:
-    """Runs `command(role)` for each role until told to stop, or until one cannot be started."""
+    """Runs `command(role)` for each role until told to stop, or until one cannot be started.
 
-    def __init__(self, commands: dict[str, Sequence[str]]) -> None:
+    `once`: the ingester is to end by itself, and its exit code is the answer.
+    """
+
+    def __init__(self, commands: dict[str, Sequence[str]], *, once: bool = False) -> None:
         self._commands = commands
+        self._once = once
         self._children: dict[str, Child] = {}
         self._signals = 0
         self._wake = threading.Event()
@@ -99,10 +103,9 @@ class Family:
                     return code
                 self._children[role] = self._restart(child, code, pipe)
 
-    @staticmethod
-    def _is_final(child: Child, code: int) -> bool:
+    def _is_final(self, child: Child, code: int) -> bool:
         """It ended in order, or could not even start: another try would end the same way."""
-        if code == 0:
+        if code == 0 or (self._once and code == FAILED):
             return child.role == "ingester"
         never_ran = child.failures == 0 and time.monotonic() - child.started < STEADY_SECONDS
         return never_ran and code in (FAILED, CONFIG_ERROR)

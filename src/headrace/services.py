@@ -20,7 +20,7 @@ import msgspec
 
 from headrace import __version__
 from headrace.app import Ingester, build_ingester, index_directory, run_directory
-from headrace.core.errors import Fatal, RequestError, Retryable
+from headrace.core.errors import Fatal, HeadraceError, RequestError, Retryable
 from headrace.core.health import Health, State
 from headrace.core.lock import RoleLock
 from headrace.core.log import event
@@ -125,12 +125,21 @@ async def run_ingester(settings: Settings, *, until_finished: bool = False) -> N
         try:
             await _serve_while(
                 http,
-                lambda: ingester.run(until_finished=until_finished),
+                lambda: _work(ingester, until_finished=until_finished),
                 stop=ingester.supervisor.stop,
                 role="ingester",
             )
         finally:
             path.unlink(missing_ok=True)
+
+
+async def _work(ingester: Ingester, *, until_finished: bool) -> None:
+    """Run the pipelines; where they were to finish, Fatal names those that did not."""
+    await ingester.run(until_finished=until_finished)
+    failed = [keeper for keeper in ingester.supervisor.keepers if keeper.error is not None]
+    if until_finished and failed:
+        reasons = "; ".join(f"pipeline {keeper.name}: {keeper.error}" for keeper in failed)
+        raise Fatal(f"{len(failed)} of {len(ingester.supervisor.keepers)} pipelines failed: {reasons}")
 
 
 async def _serve_while(
@@ -140,19 +149,24 @@ async def _serve_while(
     stop: Callable[[], None],
     role: str,
 ) -> None:
-    """Answer HTTP as long as `work` runs; signals stop `work`."""
+    """Answer HTTP as long as `work` runs; signals stop `work`. Raises what `work` raised of ours."""
+    failure: HeadraceError | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(http.run)
         tasks.start_soon(_stop_on_signals, stop, role)
         event(log.info, "service.started", role=role, version=__version__, pid=os.getpid())
         try:
             await work()
+        except HeadraceError as error:
+            failure = error  # raised out there: a task group would wrap it
         finally:
             http.stop()
         with anyio.move_on_after(5):
             await http.stopped.wait()
         tasks.cancel_scope.cancel()
     event(log.info, "service.stopped", role=role)
+    if failure is not None:
+        raise failure
 
 
 async def _stop_on_signals(stop: Callable[[], None], role: str) -> None:

@@ -107,10 +107,11 @@ class Campaign:
             self.kept += 1
 
     def _finish(self) -> None:
+        ready = self.folder / "data" / "run" / "ingester.sock"
+        ready.unlink(missing_ok=True)  # the one of the process killed last
         process = self._start()
         try:
             deadline = time.monotonic() + FINISH_SECONDS
-            ready = self.folder / "data" / "run" / "ingester.sock"
             while not (ready.exists() and self._documents() >= self.records) and time.monotonic() < deadline:
                 assert process.poll() is None, (self.folder / "log").read_text()
                 time.sleep(0.05)

@@ -35,7 +35,8 @@ def _run_family(config: Path, *, once: bool) -> int:
 
     base = [sys.executable, "-m", "headrace.cli", *_log_options(), "run", str(config)]
     extra = {"ingester": ["--once"] if once else []}
-    return Family({role: [*base, "--only", role, *extra.get(role, [])] for role in ROLES}).run()
+    commands = {role: [*base, "--only", role, *extra.get(role, [])] for role in ROLES}
+    return Family(commands, once=once).run()
 
 
 def _run_one(config: Path, role: str, *, once: bool) -> None:

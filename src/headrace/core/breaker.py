@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Literal, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import interlock
 
 from headrace.core.clock import Clock
-from headrace.core.errors import Retryable
+from headrace.core.errors import BreakerOpen, Retryable
 
 T = TypeVar("T")
+
+Force: TypeAlias = Literal["open", "closed"]
 
 
 class State(StrEnum):
@@ -38,6 +40,11 @@ STATES = {
     interlock.State.FORCED_OPEN: State.OPEN,
     interlock.State.DISABLED: State.CLOSED,
     interlock.State.METRICS_ONLY: State.CLOSED,
+}
+
+FORCED: dict[interlock.State, Force] = {
+    interlock.State.FORCED_OPEN: "open",
+    interlock.State.DISABLED: "closed",
 }
 
 
@@ -80,15 +87,31 @@ class Breaker:
     def state(self) -> State:
         return STATES[self._inner.state]
 
+    @property
+    def forced(self) -> Force | None:
+        """What an operator holds it to, if one does."""
+        return FORCED.get(self._inner.state)
+
     async def call(self, fn: Callable[[], Awaitable[T]]) -> T:
-        """Call it, or raise Retryable at once while open, with the time that is left as `after`."""
+        """Call it, or raise BreakerOpen at once while open, with the time that is left as `after`."""
         try:
             return await self._inner.call_async(fn)
         except interlock.CircuitOpenError as error:
-            after = PROBE_WAIT if error.retry_after is None else error.retry_after
-            raise Retryable(f"{self.name}: breaker open", after=after) from error.last_failure
+            raise self._refusal(error) from error.last_failure
 
-    def force(self, state: Literal["open", "closed"] | None) -> None:
+    def call_sync(self, fn: Callable[[], T]) -> T:
+        """`call` for plain functions, from any thread."""
+        try:
+            return self._inner.call_sync(fn)
+        except interlock.CircuitOpenError as error:
+            raise self._refusal(error) from error.last_failure
+
+    def _refusal(self, error: interlock.CircuitOpenError) -> BreakerOpen:
+        after = PROBE_WAIT if error.retry_after is None else error.retry_after
+        held = ", held so by an operator" if self.forced == "open" else ""
+        return BreakerOpen(f"{self.name}: breaker open{held}", after=after)
+
+    def force(self, state: Force | None) -> None:
         """Hold it open or closed whatever happens; None lets it decide again, starting from closed."""
         if state == "open":
             self._inner.force_open()

@@ -5,6 +5,8 @@
     HeadraceError
     ├── ConfigError      the settings cannot be used: exit code 2, before anything is touched
     ├── Retryable        try again later; `after` seconds at the earliest where the peer said so
+    │   ├── TimedOut     no answer in the time that there was
+    │   └── BreakerOpen  not asked at all: the dependency has failed too often, and is left alone
     ├── Fatal            this pipeline (or command) stops and says why; others go on
     │   └── StoreError   a file of ours is damaged, locked, or of an unknown format: left untouched
     ├── Rewound          the index rolled back: read again after `positions`
@@ -55,6 +57,14 @@ class Retryable(HeadraceError):
     def __init__(self, message: str, *, after: float | None = None) -> None:
         super().__init__(message)
         self.after = after
+
+
+class TimedOut(Retryable):
+    """No answer in the time that there was: a sign of a peer that has too much to do."""
+
+
+class BreakerOpen(Retryable):
+    """Refused by the breaker before anything was sent; says nothing new about the dependency."""
 
 
 class Fatal(HeadraceError):

@@ -5,6 +5,8 @@ Only `Retryable` is tried again. A cancellation, a `Fatal`, a bug: all leave at 
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
@@ -17,7 +19,7 @@ from tenacity import (
 )
 
 from headrace.core.clock import Clock
-from headrace.core.errors import Retryable
+from headrace.core.errors import BreakerOpen, Retryable
 
 T = TypeVar("T")
 
@@ -43,17 +45,23 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = 10
 
 
+def backoff(policy: RetryPolicy, failures: int) -> float:
+    """Seconds to wait after so many failures in a row: full jitter under a doubling, capped bound."""
+    return random.uniform(0, min(policy.maximum, policy.initial * 2 ** min(failures - 1, 30)))  # noqa: S311
+
+
 class RetryBudget:
     """A token bucket per dependency: each call puts in a part of a token, each retry takes a whole one.
 
     So retries never exceed `floor` + `ratio` of the calls, however many tasks call: a dependency that
-    is down is not kept down by those who wait for it.
+    is down is not kept down by those who wait for it. Any thread may call.
     """
 
     def __init__(self, ratio: float = 0.2, floor: int = 10) -> None:
         self._ratio = ratio
         self._floor = floor
         self._tokens = float(floor)
+        self._lock = threading.Lock()
 
     @classmethod
     def of(cls, policy: RetryPolicy) -> RetryBudget:
@@ -65,14 +73,16 @@ class RetryBudget:
 
     def note_call(self) -> None:
         # Never above the floor: a long quiet time must not save up for a storm.
-        self._tokens = min(float(self._floor), self._tokens + self._ratio)
+        with self._lock:
+            self._tokens = min(float(self._floor), self._tokens + self._ratio)
 
     def spend(self) -> bool:
         """Take a token for one retry; False if there is none."""
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        with self._lock:
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
 
 
 async def retrying(
@@ -119,8 +129,12 @@ class _Plan:
     def wait(self, state: RetryCallState) -> float:
         if self._is_last(state):
             return 0.0
-        self._exhausted = self._budget is not None and not self._budget.spend()
-        after = _error(state).after
+        error = _error(state)
+        # What the breaker refused reached nobody: it is no part of a storm.
+        self._exhausted = (
+            self._budget is not None and not isinstance(error, BreakerOpen) and not self._budget.spend()
+        )
+        after = error.after
         if after is not None:
             # A peer that says "after 0" must not make us spin.
             return max(after, self._policy.initial)

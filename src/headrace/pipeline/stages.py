@@ -118,11 +118,17 @@ class PipelineRun:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._acknowledge)
             async with anyio.create_task_group() as stages:
-                stages.start_soon(self._stage, self._read)
+                stages.start_soon(self._read_to_the_end)
                 stages.start_soon(self._stage, lambda: self._transform(plan))
             tasks.cancel_scope.cancel()
-        if self._error is None:
-            await self._owner.flush()
+        await self._owner.flush()
+
+    async def _read_to_the_end(self) -> None:
+        """Read; what came before a failure of the source is good, and goes on to the index."""
+        try:
+            await self._read()
+        except HeadraceError as error:
+            self._error = self._error or error
 
     async def _stage(self, stage: Callable[[], Awaitable[None]]) -> None:
         """Run a stage; its error ends the run, and no other."""

@@ -39,6 +39,7 @@ class PipelineKeeper:
         policy: RetryPolicy,
         clock: Clock,
         health: Health,
+        blame: Callable[[ConfigError], ConfigError],
     ) -> None:
         self.name = name
         self.owner = owner
@@ -50,6 +51,7 @@ class PipelineKeeper:
         self._policy = policy
         self._clock = clock
         self._health = health
+        self._blame = blame
         health.set(self.component, State.STARTING, "waiting for its index")
         self._draining = False
         self._backoff = anyio.CancelScope()
@@ -95,6 +97,8 @@ class PipelineKeeper:
             event(log.info, "pipeline.finished", pipeline=self.name)
 
     def _failed(self, error: Fatal | ConfigError) -> None:
+        if isinstance(error, ConfigError):
+            error = self._blame(error)
         self.error = error
         self._health.set(self.component, State.FAILED, str(error))
         event(log.error, "pipeline.failed", pipeline=self.name, error=str(error))

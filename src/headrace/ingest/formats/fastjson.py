@@ -38,7 +38,7 @@ class FastJson:
     def parse(self, payload: bytes, lines: int) -> pl.DataFrame | None:
         try:
             records = self._decoder.decode_lines(payload)
-        except msgspec.DecodeError:  # ValidationError is one
+        except (msgspec.DecodeError, UnicodeDecodeError):  # ValidationError is a DecodeError
             return None
         if len(records) != lines:
             return None
