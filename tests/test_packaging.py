@@ -24,10 +24,10 @@ ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PINS = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
 
-OPTIONAL = ("pandas", "pyarrow")
+OPTIONAL = ("opentelemetry", "pandas", "pyarrow")
 """Clients that only an extra brings; the core must live without them."""
 
-HEAVY = ("polars", "starlette", "uvicorn", "tantivy", "sqlglot", "rich", "httpx2")
+HEAVY = ("polars", "starlette", "uvicorn", "tantivy", "sqlglot", "rich", "httpx2", "openfeature")
 """What the command line does not need to print its help."""
 
 
