@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headrace.core.log import event
@@ -50,7 +50,7 @@ class Family:
     `once`: the ingester is to end by itself, and its exit code is the answer.
     """
 
-    def __init__(self, commands: dict[str, Sequence[str]], *, once: bool = False) -> None:
+    def __init__(self, commands: Mapping[str, Sequence[str]], *, once: bool = False) -> None:
         self._commands = commands
         self._once = once
         self._children: dict[str, Child] = {}
