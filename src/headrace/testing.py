@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, TypeAlias
 
@@ -84,7 +84,7 @@ class Step(Enum):
 
     EOF = "nothing more, for ever"
     ABORT = "raise Retryable once: the run ends and the next goes on behind it"
-    PAUSE = "wait until `resume()`"
+    PAUSE = "wait until `resume()`; the batch before it says that the source has caught up"
 
 
 EOF: Final = Step.EOF
@@ -134,6 +134,8 @@ class ScriptedSource:
         self._resume = anyio.Event()
         first = 0
         for step in script:
+            if step is PAUSE and self._steps and isinstance(self._steps[-1], RawBatch):
+                self._steps[-1] = replace(self._steps[-1], caught_up=True)
             if isinstance(step, Step):
                 self._steps.append(step)
                 continue

@@ -164,6 +164,30 @@ async def test_dead_letters_at_their_limit_pause_the_pipeline(tmp_path: Path) ->
         await until(lambda: flow.dead_letters.count("p") == 3)
 
 
+async def test_an_idle_source_is_committed_at_once_whatever_the_interval(tmp_path: Path) -> None:
+    source, index = ScriptedSource(*batches(3), PAUSE, EOF), FaultyIndex()
+    settings = configured(tmp_path, {"p": "i"}, commit_interval="1h")
+    async with running(ingester(settings, {"p": source}, {"i": index})):
+        await until(lambda: len(index.rows) == 9)
+        assert index.commits <= 3
+        source.resume()
+
+
+async def test_under_load_a_commit_waits_for_the_interval_and_takes_what_has_come(tmp_path: Path) -> None:
+    """No batch says that the source has caught up: with an interval of an hour only the end commits."""
+    source, index = ScriptedSource(*batches(50), EOF), FaultyIndex()
+    flow = ingester(configured(tmp_path, {"p": "i"}, commit_interval="1h"), {"p": source}, {"i": index})
+    await flow.run(until_finished=True)
+    assert (index.commits, len(index.rows)) == (1, 150)
+
+
+async def test_a_commit_comes_within_the_interval_though_the_source_never_pauses(tmp_path: Path) -> None:
+    source, index = ScriptedSource(*batches(3)), FaultyIndex()
+    settings = configured(tmp_path, {"p": "i"}, commit_interval="20ms")
+    async with running(ingester(settings, {"p": source}, {"i": index})):
+        await until(lambda: len(index.rows) == 9)
+
+
 async def test_positions_are_acknowledged_only_when_durable(tmp_path: Path) -> None:
     source, index = ScriptedSource(*batches(2), PAUSE, *batches(1)), FaultyIndex()
     flow = ingester(configured(tmp_path, {"p": "i"}), {"p": source}, {"i": index})
