@@ -58,6 +58,9 @@ class Keyed:
         found = keys.rename("key").to_frame().join(decided, on="key", how="left", maintain_order="left")["on"]
         return found.fill_null(self.otherwise()) if keys.null_count() else found
 
+    def one(self, key: str) -> bool:
+        return bool(self.decide([key])[0])
+
 
 Rule: TypeAlias = bool | Keyed
 

@@ -152,6 +152,16 @@ class Metrics:
             "",
             "1 if the configuration was last loaded without error",
         )
+        self.flags_reload = self._gauge(
+            "headrace_flags_last_reload_success",
+            "",
+            "1 if the flag file was last read without a problem",
+        )
+        self.flag_enabled = self._gauge(
+            "headrace_flag_enabled",
+            "flag",
+            "1 on, 0 off, between them the share of keys; NaN where the rule looks at each key",
+        )
         self.build_info = self._gauge(
             "headrace_build_info",
             "version",
