@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from flow.harness import configured, ingester, running, until
 from headrace.app import dead_letter_file
+from headrace.core.errors import Retryable
 from headrace.core.health import State
-from headrace.model import Ledger, Position
+from headrace.model import Batch, Ledger, Position, RawBatch, Rejection
 from headrace.pipeline.deadletter import DeadLetterView
 from headrace.settings import StepConfig
 from headrace.testing import ABORT, EOF, PAUSE, FaultyIndex, Row, ScriptedSource, Step
@@ -186,6 +187,43 @@ async def test_a_commit_comes_within_the_interval_though_the_source_never_pauses
     settings = configured(tmp_path, {"p": "i"}, commit_interval="20ms")
     async with running(ingester(settings, {"p": source}, {"i": index})):
         await until(lambda: len(index.rows) == 9)
+
+
+class Buggy(ScriptedSource):
+    """A source with a bug: its second batch is none."""
+
+    async def read(self) -> RawBatch:
+        if self.delivered:
+            return None  # type: ignore[return-value]
+        return await super().read()
+
+
+async def test_a_bug_in_one_component_ends_its_pipeline_and_no_other(tmp_path: Path) -> None:
+    sources = {"good": ScriptedSource(*batches(5), EOF), "bad": Buggy(*batches(5), EOF)}
+    indexes = {"i": FaultyIndex(), "j": FaultyIndex()}
+    flow = ingester(configured(tmp_path, {"good": "i", "bad": "j"}), sources, indexes)
+    await flow.run(until_finished=True)
+    assert numbers(indexes["i"]) == list(range(15))
+    assert flow.health.snapshot().components["pipeline:bad"].state is State.FAILED
+
+
+class AwayIndex(FaultyIndex):
+    """An index whose writer cannot be opened for a while: it says so before it writes anything."""
+
+    away = 2
+
+    async def write(self, batch: Batch) -> list[Rejection]:
+        if self.away:
+            self.away -= 1
+            raise Retryable("cannot open a writer")
+        return await super().write(batch)
+
+
+async def test_an_index_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> None:
+    source, index = ScriptedSource(*batches(5), EOF), AwayIndex()
+    flow = ingester(configured(tmp_path, {"p": "i"}), {"p": source}, {"i": index})
+    await flow.run(until_finished=True)
+    assert numbers(index) == list(range(15))
 
 
 async def test_positions_are_acknowledged_only_when_durable(tmp_path: Path) -> None:

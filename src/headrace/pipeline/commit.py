@@ -240,7 +240,8 @@ class IndexOwner:
 
     async def _write_or_rewind(self, batch: Batch) -> list[Rejection]:
         try:
-            return await self.index.write(batch)
+            # Retryable is raised before anything was written; a fault of the index's code becomes Fatal.
+            return await self._guard.call(lambda: self.index.write(batch))
         except Rewound:
             self._landed(batch)
             raise
@@ -266,7 +267,7 @@ class IndexOwner:
         elif not self._pending:
             return
         started = self._clock.monotonic()
-        self.watermarks = await self.index.commit()
+        self.watermarks = await self._guard.call(self.index.commit)
         self._committed_at = self._clock.monotonic()
         self._commit_took = self._committed_at - started
         self._metrics.commit_seconds.labels(index=self.name).observe(self._commit_took)
@@ -299,7 +300,7 @@ class IndexOwner:
         if self._retention_due() > 0 or not isinstance(self.index, Maintainable):
             return False
         self._retained_at = self._clock.monotonic()
-        deleted = await self.index.retain()
+        deleted = await self._guard.call(self.index.retain)
         if deleted:
             event(log.info, "index.retained", index=self.name, deleted=deleted)
         return deleted > 0

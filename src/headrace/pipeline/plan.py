@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from headrace.core.clock import Clock
+from headrace.core.dependency import Dependencies
 from headrace.core.errors import ConfigError, Fatal
 from headrace.core.registry import kind
 from headrace.fields import Field
@@ -87,13 +88,16 @@ def compile_steps(
     fields: Mapping[str, Field],
     clock: Clock,
     dynamic: str = "true",
+    dependencies: Dependencies | None = None,
 ) -> Plan:
     """Create and bind a pipeline's steps. Raises ConfigError with file, line and path."""
     bound = merged_schema(sample_schemas(sample), fields)
     schema = bound
     steps: list[Step] = []
     for position, step in enumerate(config.steps):
-        context = TransformContext(step.name, settings.base, clock, fields, dynamic)
+        context = TransformContext(
+            step.name, settings.base, clock, fields, dynamic, config.name, dependencies or Dependencies(clock)
+        )
         with _blamed(settings, ("pipelines", config.name, "transform", position, step.kind)):
             transform: Transform = kind("transform", step.kind).create(step.options, context)
             steps.append(Step(step, transform))

@@ -118,24 +118,25 @@ class PipelineRun:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._acknowledge)
             async with anyio.create_task_group() as stages:
-                stages.start_soon(self._read_to_the_end)
+                # What was read before a source failed is good, and goes on to the index.
+                stages.start_soon(partial(self._stage, self._read, at_once=False))
                 stages.start_soon(self._stage, lambda: self._transform(plan))
             tasks.cancel_scope.cancel()
         await self._owner.flush()
 
-    async def _read_to_the_end(self) -> None:
-        """Read; what came before a failure of the source is good, and goes on to the index."""
-        try:
-            await self._read()
-        except HeadraceError as error:
-            self._error = self._error or error
-
-    async def _stage(self, stage: Callable[[], Awaitable[None]]) -> None:
-        """Run a stage; its error ends the run, and no other."""
+    async def _stage(self, stage: Callable[[], Awaitable[None]], *, at_once: bool = True) -> None:
+        """Run a stage; its error ends this run, and no other. Not `at_once`: after what came before it."""
         try:
             await stage()
         except HeadraceError as error:
             self._error = self._error or error
+        except Exception as error:  # noqa: BLE001  a bug of ours ends one pipeline, not the process
+            event(log.error, "pipeline.faulted", pipeline=self.pipeline, exc_info=error)
+            fault = f"a fault in the pipeline, see the log: {type(error).__name__}: {error}"
+            self._error = self._error or Fatal(fault)
+        else:
+            return
+        if at_once:
             self._scope.cancel()
 
     async def _read(self) -> None:
