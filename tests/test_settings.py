@@ -16,7 +16,7 @@ import headrace.ingest
 import headrace.transform
 from headrace.core.errors import ConfigError
 from headrace.core.registry import kinds
-from headrace.settings import Settings, SettingsError, load, loads
+from headrace.settings import Settings, SettingsError, When, load, loads
 from headrace.units import Duration, Secret, Size
 
 WELL = """\
@@ -151,7 +151,22 @@ def test_all_independent_problems_are_reported_in_the_order_of_the_file() -> Non
         ("type: well", "typ: well", "source: 'type' is missing"),
         ("taste: text", "taste: txet", "indexes.water.fields.taste: unknown field type 'txet', did you mean"),
         ("{a: b}", "{a: [1]}", "transform[0].stir.a: expected text, got list"),
-        ("- stir: {a: b}", "- {stir: {}, when: x}", "transform[0].when: 'when' is reserved for a later"),
+        (
+            "- stir: {a: b}",
+            "- {stir: {}, shadow: x}",
+            "transform[0].shadow: 'shadow' is reserved for a later",
+        ),
+        (
+            "- stir: {a: b}",
+            "- {stir: {}, when: x}",
+            "transform[0].when: 'when' needs a flag file: say `flags:",
+        ),
+        (
+            "- stir: {a: b}",
+            "- {stir: {}, when: {flagg: x}}",
+            "transform[0].when.flagg: unknown key 'flagg', did you mean 'flag'?",
+        ),
+        ("- stir: {a: b}", "- {stir: {}, when: [x]}", "transform[0].when: expected text, got list"),
         (
             "- stir: {a: b}",
             "- {stir: {}, on_rejct: drop}",
@@ -186,6 +201,18 @@ def test_steps_of_one_kind_get_names_of_their_own() -> None:
         BASE.replace("- stir: {a: b}", "- stir: {}\n      - stir: {}\n      - {stir: {}, name: x}")
     )
     assert ["stir", "stir_2", "x"] == [step.name for step in settings.pipelines["fill"].steps]
+
+
+def test_a_flag_stands_beside_a_step_and_a_pipeline(tmp_path: Path) -> None:
+    text = "flags: flags.json\n" + BASE.replace(
+        "- stir: {a: b}", "- {stir: {}, when: {flag: x, key: [a, b]}}"
+    )
+    text = text.replace("index: water", "index: water\n    when: y")
+    settings = loads(text, base=tmp_path)
+    (step,) = settings.pipelines["fill"].steps
+    assert tmp_path / "flags.json" == settings.flags
+    assert When(flag="x", key=["a", "b"]) == step.when
+    assert "y" == settings.pipelines["fill"].when
 
 
 def test_references_are_read_where_a_number_is_wanted_and_stay_text_where_text_is() -> None:

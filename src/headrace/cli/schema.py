@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.core.registry import Kind, kinds
 from headrace.fields import ELASTICSEARCH_NAMES, FieldType
-from headrace.settings.types import OnReject, SettingsFile
+from headrace.settings.types import OnReject, SettingsFile, When
 from headrace.units import describe, encode
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -96,6 +96,7 @@ def _step(definitions: dict[str, Any]) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "name": {"type": "string", "minLength": 1, "description": "Names it in dead letters and metrics."},
         "on_reject": {**on_reject, "description": "What becomes of records that it rejects."},
+        "when": _when(definitions),
     }
     usable = _usable("transform")
     for one in usable:
@@ -104,6 +105,14 @@ def _step(definitions: dict[str, Any]) -> dict[str, Any]:
         properties[one.name] = made
     one_of = [{"required": [one.name]} for one in usable]
     return {"type": "object", "properties": properties, "additionalProperties": False, "oneOf": one_of}
+
+
+def _when(definitions: dict[str, Any]) -> dict[str, Any]:
+    """A flag's name, or the flag with what it splits by."""
+    made, more = _schema(When, "step")
+    definitions.update(more)
+    named = {"type": "string", "minLength": 1}
+    return {"anyOf": [named, made], "description": "Flag under which the step runs."}
 
 
 def _field_schema() -> dict[str, Any]:

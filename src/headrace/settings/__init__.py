@@ -11,6 +11,7 @@ from headrace.settings.types import (
     Settings,
     SettingsFile,
     StepConfig,
+    When,
 )
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "SettingsError",
     "SettingsFile",
     "StepConfig",
+    "When",
     "dotted",
     "load",
     "loads",

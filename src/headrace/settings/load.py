@@ -19,6 +19,7 @@ from headrace.settings.scalars import Scalar, read_scalar
 from headrace.settings.types import (
     LATER_STEP_KEYS,
     STEP_KEYS,
+    FlagName,
     IndexConfig,
     OnReject,
     PipelineConfig,
@@ -26,6 +27,7 @@ from headrace.settings.types import (
     Settings,
     SettingsFile,
     StepConfig,
+    When,
 )
 
 T = TypeVar("T")
@@ -107,6 +109,7 @@ class _Loading:
             drain_timeout=file.drain_timeout,
             commit_interval=file.commit_interval,
             log=file.log,
+            flags=None if file.flags is None else self.base / file.flags,
             indexes=indexes,
             pipelines=pipelines,
             origin=self.origin,
@@ -210,6 +213,7 @@ class _Loading:
         found = self.component("ingest", source, (*path, "source")) if isinstance(source, Mapping) else None
         steps = self.steps(raw.get("transform"), (*path, "transform"))
         self.known_index(raw.get("index"), tree.get("indexes"), (*path, "index"))
+        self.flag_file(raw, tree, path)
         if found is None or file is None:
             return None
         return _pipeline(name, found, steps, file.pipelines[name], file)
@@ -237,7 +241,27 @@ class _Loading:
         on_reject = self.convert(OnReject, raw.get("on_reject", "dead_letter"), (*path, "on_reject"))
         with self.at((*path, chosen)):
             wanted = self.options_type("transform", chosen)
-            yield StepConfig(chosen, name, self.convert(wanted, raw[chosen], (*path, chosen)), on_reject)
+            options = self.convert(wanted, raw[chosen], (*path, chosen))
+            yield StepConfig(chosen, name, options, on_reject, self.when(raw.get("when"), (*path, "when")))
+
+    def when(self, raw: Any, path: Path_) -> When | None:
+        """`when: FLAG`, or `when: {flag: FLAG, key: FIELD}`."""
+        if raw is None or isinstance(raw, Mapping):
+            given: When | None = self.convert(When | None, raw, path)
+            return given
+        return When(flag=self.convert(FlagName, raw, path))
+
+    def flag_file(self, raw: Mapping[str, Any], tree: Mapping[str, Any], path: Path_) -> None:
+        """A flag needs a file that says what it is."""
+        if tree.get("flags") is not None:
+            return
+        given = raw.get("transform")
+        steps: list[Any] = given if isinstance(given, list) else []
+        places = [(path, raw), *(((*path, "transform", at), step) for at, step in enumerate(steps))]
+        for place, holder in places:
+            if isinstance(holder, Mapping) and "when" in holder:
+                message = "'when' needs a flag file: say `flags: FILE` at the top of the configuration"
+                self.problems.append(ConfigError(message, path=(*place, "when")))
 
     def step_kind(self, raw: Mapping[str, Any], path: Path_) -> str | None:
         """The one key that is a kind; says what is wrong with the others."""
@@ -304,4 +328,5 @@ def _pipeline(
         channel_records=raw.channel_records or file.memory.channel_records,
         channel_bytes=raw.channel_bytes or file.memory.channel_bytes,
         dead_letter_limit=raw.dead_letter_limit,
+        when=raw.when,
     )

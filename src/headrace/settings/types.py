@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 OnReject: TypeAlias = Literal["dead_letter", "drop", "fail"]
 
-STEP_KEYS: Final = ("name", "on_reject")
+STEP_KEYS: Final = ("name", "on_reject", "when")
 """Reserved keys of a step, beside its kind."""
 
-LATER_STEP_KEYS: Final = ("when", "shadow")
-"""Reserved for feature flags and shadow runs, which are not there yet."""
+LATER_STEP_KEYS: Final = ("shadow",)
+"""Reserved for shadow runs, which are not there yet."""
 
 
 LEAST_BYTES: Final = 64_000
@@ -80,6 +80,28 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = "auto"
 
 
+class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Under which flag a step runs, and what a percentage splits by."""
+
+    flag: Annotated[str, Meta(description="Name of a flag in the flag file.", min_length=1)]
+    key: Annotated[
+        str | Annotated[list[str], Meta(min_length=1)] | None,
+        Meta(
+            description="Field or fields whose value a percentage splits by; the index's `id` if not given."
+        ),
+    ] = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The fields to split by; empty: those of the index's id."""
+        if self.key is None:
+            return ()
+        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+
+
+FlagName: TypeAlias = Annotated[str, Meta(min_length=1)]
+
+
 class PipelineFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One pipeline as written: a source, steps, an index."""
 
@@ -90,6 +112,9 @@ class PipelineFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         list[dict[str, Any]], Meta(description="Steps in order, each one kind with its options.")
     ] = []
     index: Annotated[str, Meta(description="Name of the index, one of `indexes`.")]
+    when: Annotated[
+        FlagName | None, Meta(description="Flag under which the pipeline reads; it pauses while that is off.")
+    ] = None
     commit_interval: Annotated[
         Duration | None, Meta(description="Longest time between two commits; the top level's if not given.")
     ] = None
@@ -138,6 +163,9 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Duration, Meta(description="Longest time between two commits, unless a pipeline says otherwise.")
     ] = default(Duration("1s"))
     log: Annotated[LogSettings, Meta(description="What is logged.")] = LogSettings()
+    flags: Annotated[
+        Path | None, Meta(description="Feature flags: a file in flagd's format, read again when it changes.")
+    ] = None
     indexes: Annotated[
         dict[str, dict[str, Any]], Meta(description="Indexes by name: `type` and that kind's options.")
     ] = {}
@@ -161,6 +189,7 @@ class StepConfig:
     name: str
     options: Any
     on_reject: OnReject = "dead_letter"
+    when: When | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +209,14 @@ class PipelineConfig:
     channel_records: int
     channel_bytes: Size
     dead_letter_limit: int
+    when: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. Equal settings come from equal configurations, whatever their format.
 
-    data_dir is absolute; `base` is the folder that relative paths in options start from.
+    data_dir and flags are absolute; `base` is the folder that relative paths in options start from.
     """
 
     data_dir: Path
@@ -197,6 +227,7 @@ class Settings:
     drain_timeout: Duration = Duration("30s")  # noqa: RUF009  immutable
     commit_interval: Duration = Duration("1s")  # noqa: RUF009  immutable
     log: LogSettings = field(default_factory=LogSettings)
+    flags: Path | None = None
     indexes: dict[str, IndexConfig] = field(default_factory=dict)
     pipelines: dict[str, PipelineConfig] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin, compare=False, repr=False)
