@@ -13,6 +13,7 @@ from anyio import CapacityLimiter
 
 from headrace.core.channel import Budget
 from headrace.core.clock import Clock, SystemClock
+from headrace.core.dependency import Dependencies, Limits
 from headrace.core.errors import ConfigError
 from headrace.core.health import Health
 from headrace.core.metrics import Metrics
@@ -76,6 +77,7 @@ class Ingester:
     settings: Settings
     supervisor: Supervisor
     dead_letters: DeadLetters
+    dependencies: Dependencies
     metrics: Metrics
     health: Health
 
@@ -114,8 +116,12 @@ def build_ingester(
     )  # pipelines keep their own
     disk = DiskReserve(settings.data_dir, settings.disk_reserve)
 
-    def guard(dependency: str) -> Guard:
-        return Guard(dependency, clock, metrics, policy)
+    dependencies = Dependencies(clock, metrics, health)
+    # A breaker leaves its peer alone no longer than the policy would wait without one.
+    limits = Limits(open_for=min(5.0, policy.maximum), open_at_most=policy.maximum)
+
+    def guard(name: str) -> Guard:
+        return Guard(dependencies.get(name, policy=policy, limits=limits))
 
     owners: dict[str, IndexOwner] = {}
     for config in settings.indexes.values():
@@ -139,10 +145,19 @@ def build_ingester(
         owner = owners[pipeline.index]
         source = sources.get(pipeline.name) or make_source(pipeline, settings, owner.index, clock)
         keepers.append(
-            _keeper(pipeline, settings, source, owner, guard(f"source:{pipeline.name}"), budget, threads)
+            _keeper(
+                pipeline,
+                settings,
+                source,
+                owner,
+                guard(f"source:{pipeline.name}"),
+                budget,
+                threads,
+                dependencies,
+            )
         )
     supervisor = Supervisor(owners, keepers, health=health, drain_timeout=settings.drain_timeout)
-    return Ingester(settings, supervisor, dead_letters, metrics, health)
+    return Ingester(settings, supervisor, dead_letters, dependencies, metrics, health)
 
 
 def _keeper(
@@ -153,6 +168,7 @@ def _keeper(
     guard: Guard,
     budget: Budget,
     threads: CapacityLimiter,
+    dependencies: Dependencies,
 ) -> PipelineKeeper:
     def compile_plan(sample: RawBatch | None) -> Plan:
         return compile_steps(
@@ -162,6 +178,7 @@ def _keeper(
             fields=owner.index.fields,
             dynamic=owner.index.dynamic,
             clock=guard.clock,
+            dependencies=dependencies,
         )
 
     def make_run(keeper: PipelineKeeper) -> PipelineRun:

@@ -96,7 +96,7 @@ def compile_steps(
     steps: list[Step] = []
     for position, step in enumerate(config.steps):
         context = TransformContext(
-            step.name, settings.base, clock, fields, dynamic, config.name, dependencies or Dependencies(clock)
+            step.name, settings.base, clock, fields, dynamic, config.name, dependencies
         )
         with _blamed(settings, ("pipelines", config.name, "transform", position, step.kind)):
             transform: Transform = kind("transform", step.kind).create(step.options, context)

@@ -21,7 +21,7 @@ from headrace.core.log import bind, event
 from headrace.ingest.base import Source
 from headrace.model import Batch, RawBatch
 from headrace.pipeline.commit import Delivery, IndexOwner, note_in_flight, unread, with_originals
-from headrace.pipeline.guard import Guard
+from headrace.pipeline.guard import Guard, backoff
 from headrace.pipeline.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,10 @@ class PipelineRun:
             f"raw:{pipeline}", max_records=channel_records, max_bytes=channel_bytes
         )
         self._scope = anyio.CancelScope()
+        self._opening = anyio.CancelScope()
         self._reading = anyio.CancelScope()
+        self._holding = anyio.CancelScope()
+        self._plan: Plan | None = None
         self._moved = anyio.Event()
         self._error: HeadraceError | None = None
 
@@ -85,8 +88,9 @@ class PipelineRun:
         self._moved.set()
 
     def drain(self) -> None:
-        """Stop reading; what was read goes on to the index."""
-        self._reading.cancel()
+        """Stop reading; what was read goes on to the index. Whoever waits for a peer waits no longer."""
+        for scope in (self._opening, self._reading, self._holding):
+            scope.cancel()
 
     @property
     def channel_fill(self) -> float:
@@ -107,20 +111,26 @@ class PipelineRun:
             with anyio.CancelScope(shield=True):
                 await self._source.close()
                 self._drop_unread()
+                if self._plan is not None:
+                    self._plan.close()
         if self._error is not None:
             raise self._error
 
     async def _run_stages(self) -> None:
         positions = self._owner.positions(self.pipeline)
-        await self._guard.call(lambda: self._source.open(positions), timeout=OPEN_TIMEOUT)
-        sample = await self._guard.call(self._source.sample, timeout=OPEN_TIMEOUT)
-        plan = await self._in_thread(lambda: self._compile_plan(sample)) if sample is not None else None
+        with self._opening:
+            await self._guard.call(lambda: self._source.open(positions), timeout=OPEN_TIMEOUT)
+            sample = await self._guard.call(self._source.sample, timeout=OPEN_TIMEOUT)
+            if sample is not None:
+                self._plan = await self._in_thread(partial(self._compile_plan, sample))
+        if self._opening.cancelled_caught:
+            return
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._acknowledge)
             async with anyio.create_task_group() as stages:
                 # What was read before a source failed is good, and goes on to the index.
                 stages.start_soon(partial(self._stage, self._read, at_once=False))
-                stages.start_soon(self._stage, lambda: self._transform(plan))
+                stages.start_soon(self._stage, self._transform)
             tasks.cancel_scope.cancel()
         await self._owner.flush()
 
@@ -144,7 +154,7 @@ class PipelineRun:
         try:
             with self._reading:
                 while True:
-                    raw = await self._guard.call(self._source.read)
+                    raw = await self._guard.call(self._source.read, waits=True)
                     started = self._note("read", "starved", started)
                     await self._budget.reserve(raw.size)
                     await self._pass_on(raw)
@@ -164,7 +174,7 @@ class PipelineRun:
         self._metrics.bytes.labels(pipeline=self.pipeline, stage="read", direction="in").inc(raw.size)
         note_in_flight(self._metrics, self.pipeline, 0, raw.size)
 
-    async def _transform(self, plan: Plan | None) -> None:
+    async def _transform(self) -> None:
         started = self._clock.monotonic()
         while True:
             try:
@@ -174,7 +184,7 @@ class PipelineRun:
             started = self._note("transform", "starved", started)
             delivered = False
             try:
-                batch, plan = await self._in_thread(partial(self._process, raw, plan))
+                batch = await self._processed(raw)
                 note_in_flight(self._metrics, self.pipeline, batch.records, 0)
                 started = self._note("transform", "busy", started)
                 await self._room_for_dead_letters(batch)
@@ -188,11 +198,34 @@ class PipelineRun:
                     note_in_flight(self._metrics, self.pipeline, 0, -raw.size)
             started = self._note("transform", "blocked", started)
 
-    def _process(self, raw: RawBatch, plan: Plan | None) -> tuple[Batch, Plan]:
+    async def _processed(self, raw: RawBatch) -> Batch:
+        """The transformed batch. A step that lacks its service holds it here: nothing is read twice."""
+        for failures in itertools.count(1):
+            try:
+                batch = await self._in_thread(partial(self._process, raw))
+            except Retryable as error:
+                if self._reading.cancel_called:
+                    raise  # what is held when the service stops is read again at the next start
+                await self._hold(error, max(error.after or 0.0, backoff(self._guard.policy, failures)))
+                continue
+            if failures > 1 and not self._reading.cancel_called:
+                self._pause(None)
+                event(log.info, "pipeline.resumed", pipeline=self.pipeline)
+            return batch
+        raise AssertionError("unreachable")
+
+    async def _hold(self, error: Retryable, wait: float) -> None:
+        self._pause(f"held, nothing is lost: {error}")
+        event(log.warning, "pipeline.held", pipeline=self.pipeline, wait_s=round(wait, 3), error=str(error))
+        self._holding = anyio.CancelScope()
+        with self._holding:
+            await self._clock.sleep(wait)
+
+    def _process(self, raw: RawBatch) -> Batch:
         """Decode and transform one batch, in a worker thread."""
         identity = f"{self.pipeline}-{next(_batch_numbers)}"
         with bind(batch=identity):
-            plan = plan or self._compile_plan(raw)
+            plan = self._plan = self._plan or self._compile_plan(raw)
             decoded = raw.decoder.decode(raw)
             frames, rejections, dropped = [], list(decoded.rejections), 0
             for frame in decoded.frames:
@@ -203,8 +236,7 @@ class PipelineRun:
                     frames.append(outcome.frame)
             originals = with_originals(raw, rejections)
             self._count(decoded.records, len(rejections), dropped)
-            batch = Batch(identity, self.pipeline, raw, tuple(frames), decoded.records, originals, dropped)
-            return batch, plan
+            return Batch(identity, self.pipeline, raw, tuple(frames), decoded.records, originals, dropped)
 
     def _count(self, read: int, rejected: int, dropped: int) -> None:
         count = self._metrics.records.labels

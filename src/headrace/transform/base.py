@@ -10,19 +10,34 @@ from typing import Protocol
 import polars as pl
 
 from headrace.core.clock import Clock
+from headrace.core.dependency import BOUNDED, Dependencies, Dependency, Limits
+from headrace.core.retry import RetryPolicy
 from headrace.fields import Field
 from headrace.model import Rejection
 
 
 @dataclass(frozen=True, slots=True)
 class TransformContext:
-    """What a transform is told: its step's name, the pipeline's index fields, where relative paths start."""
+    """What a transform is told: its step's name, the pipeline's index fields, where relative paths start.
+
+    What it calls outside this process it calls through `dependency`.
+    """
 
     step: str
     base: Path
     clock: Clock
     fields: Mapping[str, Field] = field(default_factory=dict)
     dynamic: str = "true"
+    pipeline: str = ""
+    dependencies: Dependencies | None = None
+
+    def dependency(
+        self, noun: str, *, policy: RetryPolicy = BOUNDED, limits: Limits | None = None
+    ) -> Dependency:
+        """The peer of this step, `lookup:PIPELINE.STEP`, the same one however often the step is made."""
+        known = self.dependencies or Dependencies(self.clock)
+        name = ".".join(part for part in (self.pipeline, self.step) if part)
+        return known.get(f"{noun}:{name}", policy=policy, limits=limits, pipeline=self.pipeline)
 
 
 @dataclass(frozen=True, slots=True)
