@@ -16,6 +16,9 @@ from typing import Any, Final
 
 from benches import measure_bare, measure_pipeline, measure_service, records
 
+SEARCHES: Final = ((400, 500_000), (100, 100_000), (20, 0))
+"""Requests per kind of search, and the records from which on so many are made."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -75,7 +78,7 @@ def null(inputs: Inputs) -> dict[str, Any]:
 
 
 def service(inputs: Inputs) -> dict[str, Any]:
-    searches = 200 if inputs.records >= 100_000 else 20
+    searches = next(count for count, least in SEARCHES if inputs.records >= least)
     return measure_service.measure(
         inputs.fresh("service"), inputs.source, records=inputs.records, searches=searches
     )

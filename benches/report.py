@@ -133,7 +133,11 @@ def _circumstances(run: Run) -> str:
     cores = int(run.machine["cores"])
     others = (
         f"Load before a measurement was up to {max(loads):.1f} on {cores} cores"
-        + (": others were at work, trust ratios only." if max(loads) > cores + 1 else ".")
+        + (
+            ": others were at work, so a ratio says little and a rate nothing; run it alone."
+            if max(loads) > cores + 1
+            else "."
+        )
         if loads
         else ""
     )
