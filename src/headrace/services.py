@@ -20,14 +20,17 @@ import msgspec
 
 from headrace import __version__
 from headrace.app import Ingester, build_ingester, index_directory, run_directory
+from headrace.core.breaker import Force
 from headrace.core.errors import Fatal, HeadraceError, RequestError, Retryable
 from headrace.core.health import Health, State
 from headrace.core.lock import RoleLock
 from headrace.core.log import event
 from headrace.core.metrics import Metrics, join
 from headrace.core.registry import kind, suggest
+from headrace.core.watch import BreakerStatus
 from headrace.index.base import Reader
 from headrace.model import Json, Ledger
+from headrace.pipeline.supervise import PipelineKeeper
 from headrace.serve.admin import PartitionStatus, PipelineStatus
 from headrace.serve.app import ingester_app, server_app
 from headrace.serve.http import HttpServer, listen, listen_unix
@@ -109,9 +112,29 @@ class IngesterView:
                     dead_letters=self._ingester.dead_letters.count(keeper.name),
                     ledger=total,
                     partitions=partitions[:PARTITIONS_SHOWN],
+                    breakers=self._breakers_of(keeper),
                 )
             )
         return statuses
+
+    def breakers(self) -> list[BreakerStatus]:
+        return [each.status() for each in self._ingester.dependencies.all()]
+
+    def force_breaker(self, name: str, state: Force | None) -> BreakerStatus | None:
+        found = self._ingester.dependencies.find(name)
+        if found is None:
+            return None
+        found.breaker.force(state)
+        return found.status()
+
+    def _breakers_of(self, keeper: PipelineKeeper) -> list[BreakerStatus]:
+        """Those of its source, its index, and of what its steps ask."""
+        shared = {f"source:{keeper.name}", f"index:{keeper.owner.name}"}
+        return [
+            each.status()
+            for each in self._ingester.dependencies.all()
+            if each.name in shared or each.pipeline == keeper.name
+        ]
 
 
 async def run_ingester(settings: Settings, *, until_finished: bool = False) -> None:

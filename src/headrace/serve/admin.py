@@ -10,7 +10,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from headrace.core.errors import RequestError
+from headrace.core.watch import BreakerStatus
 from headrace.model import Ledger, Position
+from headrace.serve.breakers import Breakers
 from headrace.serve.responses import json_response
 
 
@@ -36,9 +38,10 @@ class PipelineStatus(msgspec.Struct, frozen=True):
     dead_letters: int
     ledger: Ledger
     partitions: list[PartitionStatus]
+    breakers: list[BreakerStatus]
 
 
-class Admin(Protocol):
+class Admin(Breakers, Protocol):
     def pipelines(self) -> list[PipelineStatus]: ...
 
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.core.errors import HeadraceError, RequestError
 from headrace.core.metrics import Metrics
-from headrace.serve import admin, documents, health, search, ui
+from headrace.serve import admin, breakers, documents, health, search, ui
 from headrace.serve.admin import Admin
 from headrace.serve.health import HealthSource
 from headrace.serve.responses import error_response
@@ -38,8 +38,10 @@ def server_app(
 
 
 def ingester_app(source: Admin, health_source: HealthSource, metrics: Metrics) -> Starlette:
-    """Pipelines, health and metrics, on the local socket."""
-    return _application([*health.routes(health_source), *admin.routes(source)], metrics)
+    """Pipelines, breakers, health and metrics, on the local socket."""
+    return _application(
+        [*health.routes(health_source), *admin.routes(source), *breakers.routes(source)], metrics
+    )
 
 
 def _application(routes: Sequence[BaseRoute], metrics: Metrics) -> Starlette:
