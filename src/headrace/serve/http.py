@@ -26,7 +26,8 @@ UNIX_PATH_BYTES = 107
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; raises Fatal saying what to do when the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio sends answers at once (TCP_NODELAY) only on such sockets.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

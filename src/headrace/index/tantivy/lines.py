@@ -54,11 +54,11 @@ def derived_id(key: PartitionKey) -> pl.Expr:
 def line(rows: pl.DataFrame) -> pl.Expr:
     """One document as the engine reads it."""
     body = pl.col(SOURCE) if rows[BODY].null_count() == rows.height else pl.coalesce(BODY, SOURCE)
-    fields = body.str.strip_prefix("{")
     if (rows.select(body.str.len_bytes().min()).item() or 0) == len("{}"):
-        fields = pl.when(body == "{}").then(pl.lit("}")).otherwise("," + fields)
+        rest = pl.when(body == "{}").then(pl.lit('"}')).otherwise('",' + body.str.slice(1))
+        fields = [rest]
     else:
-        fields = pl.lit(",") + fields
+        fields = [pl.lit('",'), body.str.slice(1)]
     return pl.concat_str(
         [
             pl.lit(f'{{"{SEQ}":'),
@@ -67,8 +67,7 @@ def line(rows: pl.DataFrame) -> pl.Expr:
             _id_text(rows),
             pl.lit(f',"{SOURCE}":"'),
             pl.col(SOURCE).str.encode("base64"),
-            pl.lit('"'),
-            fields,
+            *fields,
         ]
     ).alias(LINE)
 

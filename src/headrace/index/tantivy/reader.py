@@ -70,7 +70,10 @@ class TantivyReader:
     def snapshot(self) -> Snapshot:
         """The newest commit."""
         with self._lock:
-            stat = (self._engine / META).stat()
+            try:
+                stat = (self._engine / META).stat()
+            except OSError as error:
+                raise StoreError(f"the index in {self._engine.parent} is gone: {error.strerror}") from error
             state = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             if self._snapshot is None or state != self._seen:
                 self._reload()
