@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from headrace.core.channel import Budget
 from headrace.core.clock import Clock, SystemClock
 from headrace.core.dependency import Dependencies, Limits
 from headrace.core.errors import ConfigError
-from headrace.core.health import Health
+from headrace.core.flags import Flags
+from headrace.core.health import Health, State
 from headrace.core.metrics import Metrics
 from headrace.core.registry import kind
 from headrace.core.retry import RetryPolicy
@@ -27,9 +29,11 @@ from headrace.pipeline.commit import DiskReserve, IndexOwner
 from headrace.pipeline.deadletter import DeadLetters
 from headrace.pipeline.guard import Guard
 from headrace.pipeline.plan import Plan, compile_steps
+from headrace.pipeline.rollout import make_switch, uses
 from headrace.pipeline.stages import PipelineRun
 from headrace.pipeline.supervise import PipelineKeeper, Supervisor
 from headrace.settings import IndexConfig, PipelineConfig, Settings
+from headrace.settings.flagfile import read_flag_file
 
 TRANSFORM_THREADS = 2
 """Batches decoded and transformed at once, over all pipelines: one per core of a small machine."""
@@ -66,6 +70,15 @@ def make_source(config: PipelineConfig, settings: Settings, index: Index, clock:
     return source
 
 
+def make_flags(settings: Settings, clock: Clock, metrics: Metrics, health: Health) -> Flags | None:
+    """The feature flags of the configuration, not read; None where it names no file."""
+    if settings.flags is None:
+        return None
+    return Flags(
+        settings.flags, uses(settings), read=read_flag_file, clock=clock, metrics=metrics, health=health
+    )
+
+
 def _create(role: str, name: str, options: Any, context: object) -> Any:
     return kind(role, name).create(options, context)
 
@@ -78,6 +91,7 @@ class Ingester:
     supervisor: Supervisor
     dead_letters: DeadLetters
     dependencies: Dependencies
+    flags: Flags | None
     metrics: Metrics
     health: Health
 
@@ -87,6 +101,8 @@ class Ingester:
 
     async def run(self, *, until_finished: bool = False) -> None:
         """Open the dead letters, then run every pipeline until drained (or finished)."""
+        if self.flags is not None:
+            await anyio.to_thread.run_sync(self.flags.look)
         await anyio.to_thread.run_sync(self.dead_letters.open, {}, ())  # each index judges its own
         try:
             await self.supervisor.run(until_finished=until_finished)
@@ -123,6 +139,7 @@ def build_ingester(
     def guard(name: str) -> Guard:
         return Guard(dependencies.get(name, policy=policy, limits=limits))
 
+    flags = make_flags(settings, clock, metrics, health)
     owners: dict[str, IndexOwner] = {}
     for config in settings.indexes.values():
         feeding = [p for p in settings.pipelines.values() if p.index == config.name]
@@ -154,10 +171,11 @@ def build_ingester(
                 budget,
                 threads,
                 dependencies,
+                flags,
             )
         )
     supervisor = Supervisor(owners, keepers, health=health, drain_timeout=settings.drain_timeout)
-    return Ingester(settings, supervisor, dead_letters, dependencies, metrics, health)
+    return Ingester(settings, supervisor, dead_letters, dependencies, flags, metrics, health)
 
 
 def _keeper(
@@ -169,6 +187,7 @@ def _keeper(
     budget: Budget,
     threads: CapacityLimiter,
     dependencies: Dependencies,
+    flags: Flags | None,
 ) -> PipelineKeeper:
     def compile_plan(sample: RawBatch | None) -> Plan:
         return compile_steps(
@@ -179,6 +198,7 @@ def _keeper(
             dynamic=owner.index.dynamic,
             clock=guard.clock,
             dependencies=dependencies,
+            flags=flags,
         )
 
     def make_run(keeper: PipelineKeeper) -> PipelineRun:
@@ -194,6 +214,9 @@ def _keeper(
             dead_letter_limit=config.dead_letter_limit,
             threads=threads,
             pause=keeper.pause,
+            switch=make_switch(
+                config, flags, guard.clock, partial(owner.health.set, keeper.component, State.READY)
+            ),
         )
 
     def blame(error: ConfigError) -> ConfigError:

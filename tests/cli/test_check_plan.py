@@ -40,18 +40,18 @@ def frame(**columns: object) -> pl.DataFrame:
 
 def test_steps_run_one_after_the_other() -> None:
     steps = plan(step("set", {"twice": "price * 2"}), step("where", "twice > 3"))
-    outcome = steps.run(frame(price=[1.0, 2.0]))
-    assert ([4.0], 1) == (outcome.frame["twice"].to_list(), outcome.dropped)
+    outcome = steps.run([frame(price=[1.0, 2.0])])
+    assert ([4.0], 1) == (outcome.frames[0]["twice"].to_list(), outcome.dropped)
 
 
 def test_a_declared_field_that_a_frame_lacks_is_null_for_the_steps_and_absent_afterwards() -> None:
-    outcome = plan(step("set", {"named": "name is not null"})).run(frame(price=[1.0]))
-    assert {"price": 1.0, "named": False, RECORD: 0} == outcome.frame.row(0, named=True)
+    outcome = plan(step("set", {"named": "name is not null"})).run([frame(price=[1.0])])
+    assert {"price": 1.0, "named": False, RECORD: 0} == outcome.frames[0].row(0, named=True)
 
 
 def test_a_field_that_a_step_fills_stays() -> None:
-    outcome = plan(step("set", {"name": "'x'"})).run(frame(price=[1.0]))
-    assert ["x"] == outcome.frame["name"].to_list()
+    outcome = plan(step("set", {"name": "'x'"})).run([frame(price=[1.0])])
+    assert ["x"] == outcome.frames[0]["name"].to_list()
 
 
 def test_an_error_names_the_line_of_its_step() -> None:
@@ -63,13 +63,13 @@ def test_an_error_names_the_line_of_its_step() -> None:
 def test_rejected_records_become_dead_letters_or_are_dropped(
     on_reject: OnReject, rejected: int, dropped: int
 ) -> None:
-    outcome = plan(step("set", {"n": "cast(name as integer)"}, on_reject)).run(frame(name=["1", "x"]))
-    assert (1, rejected, dropped) == (outcome.frame.height, len(outcome.rejections), outcome.dropped)
+    outcome = plan(step("set", {"n": "cast(name as integer)"}, on_reject)).run([frame(name=["1", "x"])])
+    assert (1, rejected, dropped) == (outcome.frames[0].height, len(outcome.rejections), outcome.dropped)
 
 
 def test_a_rejection_stops_the_pipeline_where_the_step_says_so() -> None:
     with pytest.raises(Fatal, match=r"step 'set' rejected record 1 .* on_reject: fail"):
-        plan(step("set", {"n": "cast(name as integer)"}, "fail")).run(frame(name=["1", "x"]))
+        plan(step("set", {"n": "cast(name as integer)"}, "fail")).run([frame(name=["1", "x"])])
 
 
 def test_the_schema_has_the_columns_of_sample_and_declaration() -> None:
@@ -89,9 +89,9 @@ def test_every_row_is_in_exactly_one_place_however_the_input_is_split(
 ) -> None:
     steps = plan(step("set", {"n": "cast(name as integer)"}), step("where", "n = 1"))
     whole = frame(name=pl.Series(names, dtype=pl.String))
-    parts = [steps.run(part) for part in (whole[:cut], whole[cut:])]
-    once = steps.run(whole)
-    assert whole.height == once.frame.height + len(once.rejections) + once.dropped
+    parts = [steps.run([part]) for part in (whole[:cut], whole[cut:])]
+    once = steps.run([whole])
+    assert whole.height == once.frames[0].height + len(once.rejections) + once.dropped
     assert once.dropped == sum(part.dropped for part in parts)
-    assert once.frame[RECORD].to_list() == [record for part in parts for record in part.frame[RECORD]]
+    assert once.frames[0][RECORD].to_list() == [record for part in parts for record in part.frames[0][RECORD]]
     assert [r.record for r in once.rejections] == [r.record for part in parts for r in part.rejections]

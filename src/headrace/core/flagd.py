@@ -83,7 +83,7 @@ class Flagset:
         kept = {name: others._flags[name] for name in names if name in others._flags}
         return Flagset(mine | kept)
 
-    def problem(self, name: str, now: float) -> str:
+    def problem(self, name: str, attributes: Mapping[str, str], now: float) -> str:
         """Why this flag cannot be used; empty where it can."""
         flag = self._flags.get(name)
         if flag is None:
@@ -91,7 +91,7 @@ class Flagset:
         if not all(isinstance(value, bool) for value in flag.variants.values()):
             return f"flag {name!r} is not boolean: its variants must be true and false"
         try:
-            self.rule(name, {}, now)
+            self.rule(name, attributes, now)
         except ConfigError as error:
             return error.message
         return ""

@@ -37,11 +37,15 @@ UNSEEN: Final = ()
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Where a flag is used; a pipeline as a whole has no step."""
+    """Where a flag is used: by a step, or (without one) by a pipeline as a whole.
+
+    keyed: a percentage has something to split by
+    """
 
     flag: str
     pipeline: str
     step: str | None = None
+    keyed: bool = True
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -192,8 +196,8 @@ class Flags:
     def _take(self, tree: object) -> None:
         now = self._clock.time()
         flagset = self._flagd.parse(tree)
-        told = {name: flagset.problem(name, now) for name in self._used}
-        self._problems = {name: problem for name, problem in told.items() if problem}
+        told = {use.flag: problem for use in self._uses if (problem := problem_of(use, flagset, now))}
+        self._problems = dict(sorted(told.items()))
         changed, self._tree, self._loaded = tree != self._tree, tree, now
         if changed:
             event(log.info, "flags.loaded", file=self._path.name, flags=len(flagset.names))
@@ -217,6 +221,17 @@ class Flags:
             return
         self._health.set(COMPONENT, State.DEGRADED, f"{self._path.name}: {reason}")
         event(log.warning, "flags.load_failed", file=self._path.name, reason=reason)
+
+
+def problem_of(use: Use, flagset: Flagset, now: float) -> str:
+    """Why a flag cannot be used as it is used here; empty where it can."""
+    problem = flagset.problem(use.flag, use.attributes, now)
+    if problem or use.keyed or isinstance(flagset.rule(use.flag, use.attributes, now), bool):
+        return problem
+    return (
+        f"flag {use.flag!r} splits by a key, and step {use.step!r} of pipeline {use.pipeline!r} has none: "
+        f"say when: {{flag: {use.flag}, key: FIELD}}, or declare the index's id"
+    )
 
 
 def signature(path: Path) -> tuple[int, ...] | None:

@@ -9,25 +9,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from headrace.core.clock import Clock
 from headrace.core.dependency import Dependencies
 from headrace.core.errors import ConfigError, Fatal
+from headrace.core.flags import Flags
 from headrace.core.registry import kind
 from headrace.fields import Field
 from headrace.model import RECORD, RawBatch, Rejection
+from headrace.pipeline.rollout import Gate, make_gate, together
 from headrace.settings import PipelineConfig, Settings, StepConfig
 from headrace.transform.base import Outcome, Transform, TransformContext
+
+if TYPE_CHECKING:
+    from headrace.core.flagd import Rule
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A bound transform and what becomes of the records it rejects."""
+    """A bound transform, what becomes of the records it rejects, and which records it is for.
+
+    after: the schema that comes out of it
+    """
 
     config: StepConfig
     transform: Transform
+    after: pl.Schema
+    gate: Gate | None = None
 
     def run(self, frame: pl.DataFrame) -> Outcome:
         """Raises Fatal for a rejection where the step says `on_reject: fail`."""
@@ -41,6 +52,26 @@ class Step:
             f"step {self.config.name!r} rejected record {first.record} ({first.reason}: {first.detail}) "
             "and says on_reject: fail; correct the record or the step, then start again"
         )
+
+    def run_where(self, rule: Rule, frame: pl.DataFrame) -> Passed:
+        """Run on the records that the flag is on for; the others skip the step."""
+        if self.gate is None:
+            outcome = self.run(frame)
+            return Passed((outcome.frame,), tuple(outcome.rejections), outcome.dropped)
+        on, off = self.gate.split(rule, frame, self.after)
+        if on is None:
+            return Passed(tuple(together(on, off)), (), 0)
+        outcome = self.run(on)
+        return Passed(tuple(together(outcome.frame, off)), tuple(outcome.rejections), outcome.dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What became of a batch's frames: kept rows, rejected records, and how many were left out on purpose."""
+
+    frames: tuple[pl.DataFrame, ...]
+    rejections: tuple[Rejection, ...]
+    dropped: int
 
 
 class Plan:
@@ -56,18 +87,39 @@ class Plan:
         """What the steps keep in memory beside the batches: lookup tables."""
         return sum(int(getattr(step.transform, "worst_case_bytes", 0)) for step in self.steps)
 
-    def run(self, frame: pl.DataFrame) -> Outcome:
-        """All steps over one frame; every row is in exactly one of frame, rejections, dropped."""
-        missing = [name for name in self.bound if name not in frame.columns]
-        frame = frame.with_columns(pl.lit(None, self.bound[name]).alias(name) for name in missing)
+    def run(self, frames: Sequence[pl.DataFrame]) -> Passed:
+        """All steps over a batch; every row is in exactly one of frames, rejections, dropped.
+
+        Flags are looked at once: the whole batch is decided by one state of them.
+        """
+        rules = self._rules()
+        kept: list[pl.DataFrame] = []
         rejections: list[Rejection] = []
         dropped = 0
-        for step in self.steps:
-            outcome = step.run(frame)
-            frame = outcome.frame
-            rejections.extend(outcome.rejections)
-            dropped += outcome.dropped
-        return Outcome(_without_unset(frame, missing), rejections, dropped)
+        for frame in frames:
+            missing = [name for name in self.bound if name not in frame.columns]
+            whole = frame.with_columns(pl.lit(None, self.bound[name]).alias(name) for name in missing)
+            parts = [whole]
+            for step in self.steps:
+                outcomes = [step.run_where(rules.get(step.config.name, True), part) for part in parts]
+                parts = [part for each in outcomes for part in each.frames]
+                rejections.extend(rejection for each in outcomes for rejection in each.rejections)
+                dropped += sum(each.dropped for each in outcomes)
+            unset = [*missing, *(name for name in self._added if name not in frame.columns)]
+            kept.extend(_without_unset(part, unset) for part in parts)
+        return Passed(tuple(kept), tuple(rejections), dropped)
+
+    def _rules(self) -> Mapping[str, Rule]:
+        gates = [step.gate for step in self.steps if step.gate is not None]
+        if not gates:
+            return {}
+        flagset = gates[0].flags.look()
+        return {gate.use.step or "": gate.rule(flagset) for gate in gates}
+
+    @property
+    def _added(self) -> Iterator[str]:
+        """Fields that a record has as null because it skipped the step that would have set them."""
+        return (name for step in self.steps if step.gate is not None for name in step.after)
 
     def close(self) -> None:
         for step in self.steps:
@@ -89,6 +141,7 @@ def compile_steps(
     clock: Clock,
     dynamic: str = "true",
     dependencies: Dependencies | None = None,
+    flags: Flags | None = None,
 ) -> Plan:
     """Create and bind a pipeline's steps. Raises ConfigError with file, line and path."""
     bound = merged_schema(sample_schemas(sample), fields)
@@ -100,8 +153,10 @@ def compile_steps(
         )
         with _blamed(settings, ("pipelines", config.name, "transform", position, step.kind)):
             transform: Transform = kind("transform", step.kind).create(step.options, context)
-            steps.append(Step(step, transform))
-            schema = transform.bind(schema)
+            before, schema = schema, transform.bind(schema)
+        with _blamed(settings, ("pipelines", config.name, "transform", position, "when")):
+            gate = make_gate(step, config, settings, flags, fields, before)
+        steps.append(Step(step, transform, schema, gate))
     return Plan(steps, bound, schema)
 
 

@@ -23,6 +23,7 @@ from headrace.model import Batch, RawBatch
 from headrace.pipeline.commit import Delivery, IndexOwner, note_in_flight, unread, with_originals
 from headrace.pipeline.guard import Guard, backoff
 from headrace.pipeline.plan import Plan
+from headrace.pipeline.rollout import Switch
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class PipelineRun:
         dead_letter_limit: int,
         threads: CapacityLimiter,
         pause: Callable[[str | None], None],
+        switch: Switch | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.alive = True
@@ -66,6 +68,7 @@ class PipelineRun:
         self._dead_letter_limit = dead_letter_limit
         self._threads = threads
         self._pause = pause
+        self._switch = switch
         self._channel: Channel[RawBatch] = Channel(
             f"raw:{pipeline}", max_records=channel_records, max_bytes=channel_bytes
         )
@@ -119,6 +122,7 @@ class PipelineRun:
     async def _run_stages(self) -> None:
         positions = self._owner.positions(self.pipeline)
         with self._opening:
+            await self._while_off()
             await self._guard.call(lambda: self._source.open(positions), timeout=OPEN_TIMEOUT)
             sample = await self._guard.call(self._source.sample, timeout=OPEN_TIMEOUT)
             if sample is not None:
@@ -154,7 +158,9 @@ class PipelineRun:
         try:
             with self._reading:
                 while True:
+                    await self._while_off()
                     raw = await self._guard.call(self._source.read, waits=True)
+                    await self._while_off()  # it may have waited for records since before the flag went off
                     started = self._note("read", "starved", started)
                     await self._budget.reserve(raw.size)
                     await self._pass_on(raw)
@@ -163,6 +169,10 @@ class PipelineRun:
             self.finished = True
         finally:
             self._channel.close()
+
+    async def _while_off(self) -> None:
+        if self._switch is not None:
+            await self._switch.wait_until_on()
 
     async def _pass_on(self, raw: RawBatch) -> None:
         records = raw.position.record - raw.first_record
@@ -227,16 +237,11 @@ class PipelineRun:
         with bind(batch=identity):
             plan = self._plan = self._plan or self._compile_plan(raw)
             decoded = raw.decoder.decode(raw)
-            frames, rejections, dropped = [], list(decoded.rejections), 0
-            for frame in decoded.frames:
-                outcome = plan.run(frame)
-                rejections.extend(outcome.rejections)
-                dropped += outcome.dropped
-                if outcome.frame.height:
-                    frames.append(outcome.frame)
-            originals = with_originals(raw, rejections)
-            self._count(decoded.records, len(rejections), dropped)
-            return Batch(identity, self.pipeline, raw, tuple(frames), decoded.records, originals, dropped)
+            passed = plan.run(decoded.frames)
+            frames = tuple(frame for frame in passed.frames if frame.height)
+            originals = with_originals(raw, [*decoded.rejections, *passed.rejections])
+            self._count(decoded.records, len(originals), passed.dropped)
+            return Batch(identity, self.pipeline, raw, frames, decoded.records, originals, passed.dropped)
 
     def _count(self, read: int, rejected: int, dropped: int) -> None:
         count = self._metrics.records.labels
