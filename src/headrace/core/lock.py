@@ -5,6 +5,7 @@ A lock file that stays behind after `kill -9` is no lock: the kernel drops it wi
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -46,8 +47,9 @@ class RoleLock:
                     "stop that one first, or give this one its own data_dir"
                 )
             time.sleep(0.05)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # the name is a courtesy: on a full disk the lock is held without
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
     @staticmethod
