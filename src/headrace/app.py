@@ -28,6 +28,7 @@ from headrace.pipeline.capacities import INDEX_CHANNEL_BYTES, INDEX_CHANNEL_RECO
 from headrace.pipeline.commit import DiskReserve, IndexOwner
 from headrace.pipeline.deadletter import DeadLetters
 from headrace.pipeline.guard import Guard
+from headrace.pipeline.known import KnownColumns
 from headrace.pipeline.plan import Plan, compile_steps
 from headrace.pipeline.rollout import make_switch, uses
 from headrace.pipeline.stages import PipelineRun
@@ -189,8 +190,10 @@ def _keeper(
     dependencies: Dependencies,
     flags: Flags | None,
 ) -> PipelineKeeper:
+    columns = KnownColumns(settings.data_dir / "columns" / f"{config.name}.arrow")
+
     def compile_plan(sample: RawBatch | None) -> Plan:
-        return compile_steps(
+        plan = compile_steps(
             config,
             settings,
             sample,
@@ -199,7 +202,10 @@ def _keeper(
             clock=guard.clock,
             dependencies=dependencies,
             flags=flags,
+            known=columns.schemas(),
         )
+        columns.remember(plan.bound)
+        return plan
 
     def make_run(keeper: PipelineKeeper) -> PipelineRun:
         return PipelineRun(

@@ -138,6 +138,18 @@ async def test_one_failing_pipeline_never_stops_the_others(tmp_path: Path) -> No
     assert (bad.state, "no_such_field" in bad.reason) == (State.FAILED, True)
 
 
+async def test_a_field_that_was_there_once_is_no_misspelling_after_a_restart(tmp_path: Path) -> None:
+    """The first start's sample has `rare`, the second's has not: its expressions still hold."""
+    step = StepConfig("set", "set", {"more": "rare + 1"})
+    index = FaultyIndex()
+    settings = configured(tmp_path, {"p": "i"}, steps=(step,))
+    first = ScriptedSource([{"n": 1, "rare": 5}], EOF, partition="a#0")
+    await ingester(settings, {"p": first}, {"i": index}).run(until_finished=True)
+    second = ScriptedSource([{"n": 2}], EOF, partition="b#0")
+    await ingester(settings, {"p": second}, {"i": index}).run(until_finished=True)
+    assert [(row["n"], row.get("more")) for row in index.rows] == [(1, 6), (2, None)]
+
+
 async def test_a_rejected_record_costs_no_other_and_carries_its_reason(tmp_path: Path) -> None:
     rows: list[Row] = [{"n": 1, "bad": None}, {"n": 2, "bad": "x"}, {"n": 3, "bad": None}]
     source, index = ScriptedSource(rows, EOF), FaultyIndex(reject="bad")

@@ -142,9 +142,13 @@ def compile_steps(
     dynamic: str = "true",
     dependencies: Dependencies | None = None,
     flags: Flags | None = None,
+    known: Sequence[pl.Schema] = (),
 ) -> Plan:
-    """Create and bind a pipeline's steps. Raises ConfigError with file, line and path."""
-    bound = merged_schema(sample_schemas(sample), fields)
+    """Create and bind a pipeline's steps. Raises ConfigError with file, line and path.
+
+    known: schemas that count beside the sample's, and before it
+    """
+    bound = merged_schema([*known, *sample_schemas(sample)], fields)
     schema = bound
     steps: list[Step] = []
     for position, step in enumerate(config.steps):
