@@ -22,6 +22,7 @@ from headrace import __version__
 from headrace.app import Ingester, build_ingester, index_directory, run_directory
 from headrace.core.breaker import Force
 from headrace.core.errors import Fatal, HeadraceError, RequestError, Retryable
+from headrace.core.flags import FlagsStatus
 from headrace.core.health import Health, State
 from headrace.core.lock import RoleLock
 from headrace.core.log import event
@@ -63,6 +64,8 @@ class IngesterView:
         self._ingester = ingester
 
     async def readiness(self) -> tuple[State, Json]:
+        if self._ingester.flags is not None:
+            self._ingester.flags.look()
         snapshot = self._ingester.health.snapshot()
         body: Json = msgspec.to_builtins(snapshot)
         return snapshot.state, body
@@ -74,6 +77,8 @@ class IngesterView:
     def observe(self) -> None:
         """Set the gauges that are states, not events."""
         metrics = self._ingester.metrics
+        if self._ingester.flags is not None:
+            self._ingester.flags.observe()
         for keeper in self._ingester.supervisor.keepers:
             if keeper.run is not None:
                 metrics.channel_fill.labels(channel=f"raw:{keeper.name}").set(keeper.run.channel_fill)
@@ -116,6 +121,10 @@ class IngesterView:
                 )
             )
         return statuses
+
+    def flags(self) -> FlagsStatus:
+        flags = self._ingester.flags
+        return FlagsStatus() if flags is None else flags.status()
 
     def breakers(self) -> list[BreakerStatus]:
         return [each.status() for each in self._ingester.dependencies.all()]

@@ -88,6 +88,7 @@ def check(file: Path, as_json: bool) -> None:
 def examine(settings: Settings) -> Report:
     """Make and try everything. Raises SettingsError with the problems of all pipelines."""
     from headrace.core.clock import SystemClock
+    from headrace.pipeline.rollout import flag_problems
     from headrace.settings import SettingsError
 
     clock = SystemClock()
@@ -105,6 +106,7 @@ def examine(settings: Settings) -> Report:
                 reports.append(report)
                 tables += plan.worst_case_bytes
                 plan.close()
+    problems.extend(settings.origin.blame(problem) for problem in flag_problems(settings, clock.time()))
     memory = memory_parts(settings, indexes, tables)
     worst = sum(int(part.bytes) for part in memory)
     if worst > settings.memory.limit and not problems:
@@ -140,6 +142,7 @@ async def _pipeline(
     notes = (
         [] if sample else ["the source has no records yet: expressions were tried on declared fields only"]
     )
+    notes.extend(_flag_notes(config, settings))
     report = PipelineReport(
         name=config.name,
         source=config.source_kind,
@@ -153,6 +156,12 @@ async def _pipeline(
         notes=notes,
     )
     return report, plan
+
+
+def _flag_notes(config: PipelineConfig, settings: Settings) -> Iterator[str]:
+    flagged = config.when is not None or any(step.when is not None for step in config.steps)
+    if flagged and settings.flags is not None and not settings.flags.exists():
+        yield f"the flag file {settings.flags.name} is missing: every flag is off until it is there"
 
 
 def delivery(guarantee: Guarantee, *, declared_id: bool) -> str:

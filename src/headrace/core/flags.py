@@ -74,12 +74,12 @@ class FlagStatus(msgspec.Struct, frozen=True):
 
 
 class FlagsStatus(msgspec.Struct, frozen=True):
-    """The answer of `GET /api/flags`; `loaded` is the unix time of the last file that was taken."""
+    """The answer of `GET /api/flags`; `loaded` is the unix time at which a file was last taken."""
 
-    file: str
-    loaded: float | None
-    problem: str
-    flags: list[FlagStatus]
+    file: str | None = None
+    loaded: float | None = None
+    problem: str = ""
+    flags: list[FlagStatus] = []
 
 
 class Flags:

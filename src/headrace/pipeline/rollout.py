@@ -11,12 +11,13 @@ import polars as pl
 
 from headrace.core.clock import Clock
 from headrace.core.errors import ConfigError
-from headrace.core.flags import LOOK_SECONDS, Flags, Use
+from headrace.core.flags import LOOK_SECONDS, Flags, Use, problem_of
 from headrace.core.log import event
 from headrace.core.registry import suggest
 from headrace.fields import Field, cast
 from headrace.model import RECORD
 from headrace.settings import PipelineConfig, Settings, StepConfig
+from headrace.settings.flagfile import read_flag_file
 
 if TYPE_CHECKING:
     from headrace.core.flagd import Flagset, Rule
@@ -142,6 +143,29 @@ def uses(settings: Settings) -> list[Use]:
                 keyed = bool(key_of(step, pipeline, settings))
                 found.append(Use(step.when.flag, pipeline.name, step.name, keyed=keyed))
     return found
+
+
+def flag_problems(settings: Settings, now: float) -> Iterator[ConfigError]:
+    """What is wrong with the flag file and with each use of a flag; that it is missing is not wrong."""
+    from headrace.core.flagd import parse
+
+    if settings.flags is None or not settings.flags.exists():
+        return
+    try:
+        flagset = parse(read_flag_file(settings.flags))
+    except ConfigError as error:
+        yield ConfigError(f"{settings.flags.name}: {error.message}", path=("flags",))
+        return
+    for use in uses(settings):
+        problem = problem_of(use, flagset, now)
+        if problem:
+            yield ConfigError(f"{problem}, in {settings.flags.name}", path=_path_of(use, settings))
+
+
+def _path_of(use: Use, settings: Settings) -> tuple[str | int, ...]:
+    names = [step.name for step in settings.pipelines[use.pipeline].steps]
+    step = () if use.step is None else ("transform", names.index(use.step))
+    return ("pipelines", use.pipeline, *step, "when")
 
 
 def key_of(step: StepConfig, pipeline: PipelineConfig, settings: Settings) -> tuple[str, ...]:

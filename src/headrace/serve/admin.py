@@ -13,6 +13,7 @@ from headrace.core.errors import RequestError
 from headrace.core.watch import BreakerStatus
 from headrace.model import Ledger, Position
 from headrace.serve.breakers import Breakers
+from headrace.serve.flags import FlagSource
 from headrace.serve.responses import json_response
 
 
@@ -41,7 +42,7 @@ class PipelineStatus(msgspec.Struct, frozen=True):
     breakers: list[BreakerStatus]
 
 
-class Admin(Breakers, Protocol):
+class Admin(Breakers, FlagSource, Protocol):
     def pipelines(self) -> list[PipelineStatus]: ...
 
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.core.errors import HeadraceError, RequestError
 from headrace.core.metrics import Metrics
-from headrace.serve import admin, breakers, documents, health, search, ui
+from headrace.serve import admin, breakers, documents, flags, health, search, ui
 from headrace.serve.admin import Admin
 from headrace.serve.health import HealthSource
 from headrace.serve.responses import error_response
@@ -38,9 +38,15 @@ def server_app(
 
 
 def ingester_app(source: Admin, health_source: HealthSource, metrics: Metrics) -> Starlette:
-    """Pipelines, breakers, health and metrics, on the local socket."""
+    """Pipelines, breakers, flags, health and metrics, on the local socket."""
     return _application(
-        [*health.routes(health_source), *admin.routes(source), *breakers.routes(source)], metrics
+        [
+            *health.routes(health_source),
+            *admin.routes(source),
+            *breakers.routes(source),
+            *flags.routes(source),
+        ],
+        metrics,
     )
 
 
