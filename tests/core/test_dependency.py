@@ -27,6 +27,10 @@ QUICK = RetryPolicy(initial=0.1, maximum=1, attempts=3)
 LIMITS = Limits(timeout=2, patience=10, concurrency=8, failures=5, open_for=5, open_at_most=20)
 
 
+def no_time() -> float:
+    return 0.0
+
+
 class House:
     """One dependency, its surroundings, and a clock held in the hand."""
 
@@ -191,6 +195,24 @@ def test_map_answers_each_key_in_order_and_tries_only_the_failed_ones_again() ->
     assert house.peer.map(operation, []) == []
 
 
+def test_map_goes_on_as_long_as_answers_come_and_gives_the_rest_up_when_none_do() -> None:
+    """A slow peer that answers is no outage: fifty seconds of answers with a patience of ten."""
+    house, asked = House(limits=Limits(timeout=2, patience=10, concurrency=1)), list[int]()
+
+    def operation(key: int, _: float) -> int:
+        asked.append(key)
+        house.clock.advance(1)
+        if key >= 50:
+            house.clock.advance(4)
+            raise TimedOut("slow")
+        return key
+
+    answers = house.peer.map(operation, range(1000))
+    assert answers[:50] == list(range(50))
+    assert all(isinstance(answer, Failed) for answer in answers[50:])
+    assert 50 + 2 <= len(asked) <= 50 + 3
+
+
 def test_map_says_which_keys_could_not_be_had() -> None:
     house = House(limits=Limits(failures=1000))
 
@@ -284,11 +306,11 @@ class TestAdaptiveLimit:
 
     def answer(self, limit: AdaptiveLimit, seconds: float, times: int = 1) -> None:
         for _ in range(times):
-            with limit.slot(0):
+            with limit.slot(no_time):
                 self.clock.advance(seconds)
 
     def time_out(self, limit: AdaptiveLimit) -> None:
-        with pytest.raises(TimedOut), limit.slot(0):
+        with pytest.raises(TimedOut), limit.slot(no_time):
             raise TimedOut("slow")
 
     def test_halves_on_each_time_out_down_to_one(self) -> None:
@@ -312,7 +334,7 @@ class TestAdaptiveLimit:
 
     def test_calls_that_were_out_together_halve_it_once(self) -> None:
         limit = self.limit()
-        slots = [limit.slot(0) for _ in range(8)]
+        slots = [limit.slot(no_time) for _ in range(8)]
         for slot in slots:
             slot.__enter__()
         for slot in slots:
@@ -330,13 +352,17 @@ class TestAdaptiveLimit:
     def test_a_failure_that_is_no_overload_changes_nothing(self) -> None:
         limit = self.limit()
         for error in (Retryable("connection refused"), BreakerOpen("not asked", after=1), Fatal("no")):
-            with pytest.raises(type(error)), limit.slot(0):
+            with pytest.raises(type(error)), limit.slot(no_time):
                 raise error
         assert limit.limit == 8
 
     def test_who_finds_no_slot_in_time_has_timed_out(self) -> None:
         limit = self.limit(1)
-        with limit.slot(0), pytest.raises(TimedOut, match="no turn"), limit.slot(0.01):
+        with (
+            limit.slot(no_time),
+            pytest.raises(TimedOut, match="no turn"),
+            limit.slot(iter([0.01, 0.0]).__next__),
+        ):
             pass
 
 

@@ -7,6 +7,7 @@ budget. Plain functions in worker threads call through `Dependency.call` and `ma
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import itertools
 import logging
@@ -47,7 +48,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How one dependency is treated; times in seconds.
 
     timeout:      of one attempt
-    patience:     of all attempts of a call from a worker thread together, waits included
+    patience:     without any answer, after which a call from a worker thread gives up, waits included
     concurrency:  calls at once from worker threads, when the peer is well
     failures, open_for, open_at_most: see `Breaker`
     """
@@ -74,6 +75,28 @@ def reason_of(error: Retryable) -> str:
     if isinstance(error, TimedOut):
         return "timeout"
     return "throttled" if error.after is not None else "failed"
+
+
+class _Patience:
+    """How long to go on without an answer."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        self._until = self._clock.monotonic() + self._seconds
+
+    def left(self) -> float:
+        return self._until - self._clock.monotonic()
+
+
+def _result(future: Future[T]) -> T:
+    """Wait for one of many; a cancelled pipeline does not wait for the others."""
+    with contextlib.suppress(anyio.NoEventLoopError):  # called from no worker thread of the runtime
+        anyio.from_thread.check_cancelled()
+    return future.result()
 
 
 class Dependency:
@@ -115,7 +138,7 @@ class Dependency:
     def call(self, operation: Callable[[float], T]) -> T:
         """The operation's result; it is told the seconds it may take, and has to keep to them.
 
-        Failures are tried again after a wait, all of it within `limits.patience`. Raises the last Retryable,
+        Failures are tried again after a wait, within `limits.patience`. Raises the last Retryable,
         BreakerOpen at once while the breaker is open, and any other error as it comes.
         """
         (answer,) = self.map(lambda _, timeout: operation(timeout), (None,))
@@ -126,57 +149,59 @@ class Dependency:
     def map(self, operation: Callable[[K, float], T], keys: Sequence[K]) -> list[T | Failed]:
         """An answer, or the last error, for each key in order; several at once, as many as the peer bears.
 
-        The whole of it takes `limits.patience` and one timeout at most: what was not reached then has failed.
+        Goes on as long as answers come; `limits.patience` after the last one the rest has failed.
         """
-        deadline = self.clock.monotonic() + self.limits.patience
-        answers = self._round(operation, keys, deadline)
+        patience = _Patience(self.clock, self.limits.patience)
+        answers = self._round(operation, keys, patience)
         for attempt in itertools.count(1):
             again = self._again(answers, attempt)
             if not again:
                 break
             wait = max(self._backoff(error, attempt) for error in again.values())
-            if self.clock.monotonic() + wait >= deadline:
+            if wait >= patience.left():
                 break
             self.note_retry(next(iter(again.values())), attempt, wait, calls=len(again))
             self._wait(wait)
-            retried = self._round(operation, [keys[at] for at in again], deadline)
+            retried = self._round(operation, [keys[at] for at in again], patience)
             for at, answer in zip(again, retried, strict=True):
                 answers[at] = answer
         return answers
 
     def _round(
-        self, operation: Callable[[K, float], T], keys: Sequence[K], deadline: float
+        self, operation: Callable[[K, float], T], keys: Sequence[K], patience: _Patience
     ) -> list[T | Failed]:
         """One attempt for each key."""
         if len(keys) <= 1 or self.breaker.state is not State.CLOSED:
             # The first one finds out whether the peer is there; the others need not come as twenty probes.
-            first = [self._attempt(operation, key, deadline) for key in keys[:1]]
-            return [*first, *self._at_once(operation, keys[1:], deadline)]
-        return self._at_once(operation, keys, deadline)
+            first = [self._attempt(operation, key, patience) for key in keys[:1]]
+            return [*first, *self._at_once(operation, keys[1:], patience)]
+        return self._at_once(operation, keys, patience)
 
     def _at_once(
-        self, operation: Callable[[K, float], T], keys: Sequence[K], deadline: float
+        self, operation: Callable[[K, float], T], keys: Sequence[K], patience: _Patience
     ) -> list[T | Failed]:
         if not keys:
             return []
         with ThreadPoolExecutor(min(len(keys), self.limits.concurrency), self.name) as pool:
             futures: list[Future[T | Failed]] = [
-                pool.submit(contextvars.copy_context().run, self._attempt, operation, key, deadline)
+                pool.submit(contextvars.copy_context().run, self._attempt, operation, key, patience)
                 for key in keys
             ]
             try:
-                return [future.result() for future in futures]
+                return [_result(future) for future in futures]
             finally:
                 for future in futures:  # after a bug or a Fatal nothing more is sent
                     future.cancel()
 
-    def _attempt(self, operation: Callable[[K, float], T], key: K, deadline: float) -> T | Failed:
+    def _attempt(self, operation: Callable[[K, float], T], key: K, patience: _Patience) -> T | Failed:
         try:
-            with self.limit.slot(deadline - self.clock.monotonic()):
-                left = deadline - self.clock.monotonic()
+            with self.limit.slot(patience.left):
+                left = patience.left()
                 if left <= 0:
-                    raise TimedOut(f"{self.name} was not asked: {self.limits.patience:g} s are over")
-                return self.breaker.call_sync(lambda: self._ask(operation, key, left))
+                    raise TimedOut(f"{self.name} was not asked: no answer for {self.limits.patience:g} s")
+                answer = self.breaker.call_sync(lambda: self._ask(operation, key, left))
+                patience.renew()
+                return answer
         except Retryable as error:
             return Failed(error)
 

@@ -8,7 +8,7 @@ slot, and waits for one no longer than its deadline.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -44,9 +44,9 @@ class AdaptiveLimit:
         return self._limit
 
     @contextmanager
-    def slot(self, within: float) -> Iterator[None]:
-        """Take part in the concurrency. Raises TimedOut when none is free `within` so many seconds."""
-        era = self._enter(within)
+    def slot(self, left: Callable[[], float]) -> Iterator[None]:
+        """Take part in the concurrency. Raises TimedOut when none is free before no seconds are `left`."""
+        era = self._enter(left)
         started = self._clock.monotonic()
         try:
             yield
@@ -61,10 +61,13 @@ class AdaptiveLimit:
         finally:
             self._leave()
 
-    def _enter(self, within: float) -> int:
+    def _enter(self, left: Callable[[], float]) -> int:
         with self._free:
-            if not self._free.wait_for(lambda: self._busy < self._limit, timeout=max(0.0, within)):
-                raise TimedOut(f"no turn within {within:.3g} s: {self._busy} calls are out")
+            while self._busy >= self._limit:
+                seconds = left()
+                if seconds <= 0:
+                    raise TimedOut(f"no turn in time: {self._busy} calls are out, as many as the peer bears")
+                self._free.wait(seconds)
             self._busy += 1
             return self._era
 
