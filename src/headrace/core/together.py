@@ -1,0 +1,21 @@
+"""Several calls at once, all ended before the caller goes on: the one way a component waits for many answers.
+
+No task outlives the call, so a component that uses it still starts none of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+import anyio
+
+
+async def together(calls: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Run all to their ends; cancelled, or with one that raises, all are. Bound their number before."""
+
+    async def run(call: Callable[[], Awaitable[None]]) -> None:
+        await call()
+
+    async with anyio.create_task_group() as tasks:
+        for call in calls:
+            tasks.start_soon(run, call)

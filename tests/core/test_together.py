@@ -1,0 +1,42 @@
+"""Several calls at once end together, and none outlives its caller."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from headrace.core.together import together
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_all_run_at_once_and_all_have_ended() -> None:
+    met = [anyio.Event(), anyio.Event()]
+    ended: list[int] = []
+
+    async def meet(me: int) -> None:
+        met[me].set()
+        await met[1 - me].wait()
+        ended.append(me)
+
+    with anyio.fail_after(2):
+        await together([lambda: meet(0), lambda: meet(1)])
+    assert [0, 1] == sorted(ended)
+
+
+async def test_cancelled_none_goes_on() -> None:
+    cancelled: list[int] = []
+
+    async def wait(me: int) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.append(me)
+
+    with anyio.move_on_after(0.01):
+        await together([lambda: wait(0), lambda: wait(1)])
+    assert [0, 1] == sorted(cancelled)
+
+
+async def test_nothing_is_done_at_once() -> None:
+    await together([])
