@@ -162,7 +162,7 @@ def _broken(line: bytes, error: Exception) -> _Refused:
     if bad:
         return _Refused("invalid_utf8", bad)
     message = str(error)
-    text = message[:1].lower() + message[1:]
+    text = message if message[1:2].isupper() else message[:1].lower() + message[1:]
     return _Refused("malformed", f"not JSON: {text}, found {_excerpt(line)}")
 
 
