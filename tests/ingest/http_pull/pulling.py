@@ -35,11 +35,13 @@ class Patient(TickClock):
     def __init__(self, patience: float = 1000.0) -> None:
         super().__init__()
         self.patience = patience
+        self.waited = 0.0
 
     async def sleep(self, seconds: float) -> None:
         await super().sleep(seconds)
-        if sum(self.slept) > self.patience:
-            self.slept.clear()
+        self.waited += seconds
+        if self.waited > self.patience:
+            self.waited = 0.0
             raise Idle
 
 

@@ -100,6 +100,7 @@ class Exchange:
         first: dict[str, str] | None = None
         for _ in range(MOST_REDIRECTS + 1):
             self._check_allowed(url)
+            await self._pace()  # before signing: a token may end while we wait
             headers = dict(conditions)
             if origin(url) == self._home:
                 headers |= {name.lower(): value for name, value in self._settings.headers.items()}
@@ -108,7 +109,6 @@ class Exchange:
             if content is not None:
                 headers["content-type"] = "application/json"
             first = headers if first is None else first
-            await self._pace()
             answer = await self._send(method, url, params, headers, content)
             if answer.status not in REDIRECTS or "location" not in answer.headers:
                 return answer, first
