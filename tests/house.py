@@ -33,7 +33,7 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "backports": ("ingest.files.compression",),
     "compression": ("ingest.files.compression",),  # the standard library's, from Python 3.14 on
     "cramjam": ("ingest.files.compression", "pipeline.deadletter", "core"),
-    "httpx2": ("ingest", "index", "cli", "aio", "serve.upstream", "remote"),
+    "httpx2": ("ingest", "transform.http_lookup", "index", "cli", "aio", "serve.upstream", "remote"),
     "tenacity": ("core.retry",),
     "interlock": ("core.breaker",),
     "json_logic": ("core.flagd",),

@@ -137,12 +137,9 @@ def _dumped(whole: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize(("page", "block"), list(yaml_blocks()))
 def test_every_yaml_block_loads(page: Path, block: str) -> None:
-    class AnyValue(dict[str, str]):
-        def __missing__(self, name: str) -> str:
-            return f"a value for {name}"
-
+    required = re.findall(r"\$\{([A-Z_]+)(?::\?[^}]*)?\}", block)
     text = as_configuration(page, block)
-    loads(text, "json", base=ROOT, environ=AnyValue())
+    loads(text, "json", base=ROOT, environ=dict.fromkeys(required, "a value"))
 
 
 @pytest.mark.parametrize(

@@ -191,3 +191,10 @@ def test_any_split_gives_the_same(keys: list[str | None], on_miss: str, cuts: li
     frame = frame.cast({RECORD: pl.Int64})
     transform.bind(frame.schema)
     assert_lawful(transform, frame, cuts)
+
+
+def test_its_memory_is_that_of_the_table_three_times_over(base: Path) -> None:
+    """The one in use, its successor, and the text that one is read from: a reload must fit in the budget."""
+    transform = step(base)
+    transform.bind(FLIGHTS.schema)
+    assert transform.worst_case_bytes == 3 * transform._table.estimated_size() > 0

@@ -106,6 +106,11 @@ class Lookup:
         self._signature: tuple[int, int, int] | None = None
         self._next_look = 0.0
 
+    @property
+    def worst_case_bytes(self) -> int:
+        """The table, and a second one while a changed file is read, with the text it is read from."""
+        return 3 * int(self._table.estimated_size())
+
     def bind(self, schema: pl.Schema) -> pl.Schema:
         known = [name for name in schema if name != RECORD]
         for name in self._keys:
