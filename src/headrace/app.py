@@ -15,7 +15,7 @@ from anyio import CapacityLimiter
 from headrace.core.channel import Budget
 from headrace.core.clock import Clock, SystemClock
 from headrace.core.dependency import Dependencies, Limits
-from headrace.core.errors import ConfigError
+from headrace.core.errors import ConfigError, Retryable
 from headrace.core.flags import Flags
 from headrace.core.health import Health, State
 from headrace.core.metrics import Metrics
@@ -25,7 +25,7 @@ from headrace.index.base import Index, IndexContext
 from headrace.ingest.base import Source, SourceContext
 from headrace.model import RawBatch
 from headrace.pipeline.capacities import INDEX_CHANNEL_BYTES, INDEX_CHANNEL_RECORDS
-from headrace.pipeline.commit import DiskReserve, IndexOwner
+from headrace.pipeline.commit import DISK_POLL_SECONDS, DiskReserve, IndexOwner
 from headrace.pipeline.deadletter import DeadLetters
 from headrace.pipeline.guard import Guard
 from headrace.pipeline.known import KnownColumns
@@ -104,11 +104,23 @@ class Ingester:
         """Open the dead letters, then run every pipeline until drained (or finished)."""
         if self.flags is not None:
             await anyio.to_thread.run_sync(self.flags.look)
-        await anyio.to_thread.run_sync(self.dead_letters.open, {}, ())  # each index judges its own
+        await self._open_dead_letters()
         try:
             await self.supervisor.run(until_finished=until_finished)
         finally:
             self.dead_letters.close()
+
+    async def _open_dead_letters(self) -> None:
+        """A start on a full disk waits for room, and says so, until it is told to stop."""
+        while not self.supervisor.stopping:
+            try:
+                await anyio.to_thread.run_sync(self.dead_letters.open, {}, ())  # each index judges its own
+            except Retryable as error:
+                self.health.set("dead_letters", State.DEGRADED, f"waiting: {error}")
+                await anyio.sleep(DISK_POLL_SECONDS)
+            else:
+                self.health.set("dead_letters", State.READY)
+                return
 
 
 def build_ingester(

@@ -93,6 +93,7 @@ def test_search_goes_on_while_the_ingester_is_away_and_it_comes_back(tmp_path: P
     """A killed ingester: search answers, readiness says degraded since when, the parent starts another."""
     write(tmp_path / "a.ndjson", 0, 50)
     with service(tmp_path, FOLLOW) as running:
+        running.until_ready()
         running.until(lambda: running.count("logs") == 50)
         first = running.child("ingester")
         os.kill(first, signal.SIGSTOP)  # away, and not restarted yet

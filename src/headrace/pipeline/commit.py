@@ -255,7 +255,16 @@ class IndexOwner:
     async def _bury(self, batch: Batch) -> None:
         """Write the dead letters before the commit that covers them (PROTOCOL 15)."""
         written = letters(batch, self._clock.time())
-        await self._guard.call(lambda: anyio.to_thread.run_sync(self.dead_letters.append, written))
+        component = f"dead_letters:{self.name}"
+        while True:
+            try:
+                await anyio.to_thread.run_sync(self.dead_letters.append, written)
+            except Retryable as error:
+                self.health.set(component, State.DEGRADED, f"waiting: {error}")
+                await self._clock.sleep(DISK_POLL_SECONDS)
+            else:
+                self.health.set(component, State.READY)
+                return
 
     async def _recover_dead_letters(self) -> None:
         """Those above the committed positions come again: delete them."""

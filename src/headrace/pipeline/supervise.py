@@ -143,6 +143,10 @@ class Supervisor:
         self._drain_timeout = drain_timeout
         self._stop = anyio.Event()
 
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
     def stop(self) -> None:
         """Drain: stop reading, commit what was read, close."""
         self._stop.set()
