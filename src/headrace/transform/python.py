@@ -51,6 +51,7 @@ class Python:
         self._name = function
         self._context = context
         self._function: Function | None = None
+        self._nothing = pl.DataFrame()
 
     def bind(self, schema: pl.Schema) -> pl.Schema:
         """Import the function and try it on an empty frame."""
@@ -63,14 +64,16 @@ class Python:
                 f"{self._name} failed on an empty frame: {_text(error)}", path=("function",)
             ) from error
         try:
-            return self._checked(empty, returned).schema
+            self._nothing = self._checked(empty, returned)
         except Fatal as error:
             raise ConfigError(str(error), path=("function",)) from None
+        return self._nothing.schema
 
     def apply(self, frame: pl.DataFrame) -> Outcome:
         kept, rejections = self._call(frame)
         if not kept:
-            return Outcome(frame.clear(), tuple(rejections))
+            # With the function's own columns: the next step may name them.
+            return Outcome(self._nothing, tuple(rejections))
         rows = pl.concat(kept, how="diagonal_relaxed") if len(kept) > 1 else kept[0]
         return Outcome(rows, tuple(rejections), dropped=frame.height - rows.height - len(rejections))
 
