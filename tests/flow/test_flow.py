@@ -29,6 +29,8 @@ def batches(count: int, size: int = 3) -> list[list[Row]]:
 
 
 def numbers(index: FaultyIndex) -> list[object]:
+    """What is committed; and no run read again what was committed before it."""
+    assert index.replayed == 0
     return [row["n"] for row in index.rows]
 
 

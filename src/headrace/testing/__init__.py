@@ -3,6 +3,9 @@
 >>> source = ScriptedSource([{"n": 1}], [{"n": 2}], EOF)
 >>> index = FaultyIndex(fail_commits=1)
 
+`SourceContract`, `TransformContract` and `IndexContract` are the promises of each role as tests: a class
+that inherits one tests its component against all of them.
+
 Real parts belong into tests of real parts; these are for what no real part does on demand: failing at a
 chosen moment, stalling, ending.
 """
@@ -33,6 +36,23 @@ from headrace.model import (
     Rejection,
     Watermarks,
 )
+from headrace.testing.indexes import IndexContract
+from headrace.testing.sources import SourceContract
+from headrace.testing.transforms import TransformContract
+
+__all__ = [
+    "ABORT",
+    "EOF",
+    "PAUSE",
+    "FaultyIndex",
+    "IndexContract",
+    "ManualClock",
+    "Row",
+    "ScriptedSource",
+    "SourceContract",
+    "Step",
+    "TransformContract",
+]
 
 
 class ManualClock:
@@ -210,7 +230,9 @@ class FaultyIndex:
     """An index in memory that keeps every promise of the contract, and fails when told to.
 
     `fail_writes`, `fail_commits`: how many of the next calls roll back and raise `Rewound`.
-    `stall()` makes writes wait until `go_on()`. Rows are in `rows`, by (pipeline, partition, record).
+    `stall()` makes writes wait until `go_on()`. `replayed` counts committed rows that were written again and
+    skipped: a runtime that resumes after the committed positions makes none. Rows are in `rows`, by
+    (pipeline, partition, record).
     """
 
     worst_case_bytes = 0
@@ -229,6 +251,7 @@ class FaultyIndex:
         self.fail_commits = fail_commits
         self.writes = 0
         self.commits = 0
+        self.replayed = 0
         self._reject = reject
         self._committed = _Committed()
         self._working = _Committed()
@@ -261,10 +284,17 @@ class FaultyIndex:
             raise self._rewound("write failed as told")
         self.writes += 1
         key = (batch.pipeline, batch.raw.partition)
+        committed = self._committed.positions.get(key, Position(0)).record
+        if batch.raw.position.record <= committed:
+            self.replayed += batch.rows
+            return []
         rejections: list[Rejection] = []
-        indexed = 0
+        indexed = skipped = 0
         for row in itertools.chain.from_iterable(frame.iter_rows(named=True) for frame in batch.frames):
             record = row.pop(RECORD)
+            if record < committed:
+                skipped += 1
+                continue
             if self._reject is not None and row.get(self._reject) is not None:
                 rejections.append(Rejection(record, "index", "wrong_type", f"{self._reject} as told"))
                 continue
@@ -273,7 +303,10 @@ class FaultyIndex:
                 raise AssertionError(f"{identity} was written twice")
             self._working.rows[identity] = row
             indexed += 1
-        ledger = Ledger(batch.records, indexed, len(batch.rejections) + len(rejections), batch.dropped)
+        self.replayed += skipped
+        ledger = Ledger(
+            batch.records - skipped, indexed, len(batch.rejections) + len(rejections), batch.dropped
+        )
         self._working.ledgers[key] = self._working.ledgers.get(key, Ledger()) + ledger
         self._working.positions[key] = batch.raw.position
         return rejections
