@@ -107,7 +107,7 @@ async def test_a_pipeline_that_holds_stops_when_told_to_and_reads_it_again_at_th
     index = FaultyIndex()
     down(service)
     settings = configured(tmp_path, {"p": "i"}, steps=(asking(service),), drain_timeout="60s")
-    with anyio.fail_after(10):
+    with anyio.fail_after(3):
         async with running(ingester(settings, {"p": ScriptedSource(*ROWS, EOF)}, {"i": index})) as flow:
             await until(lambda: component(flow, "pipeline:p")[0] is State.DEGRADED)
     assert index.rows == []
