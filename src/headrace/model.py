@@ -90,6 +90,7 @@ class RawBatch:
     origin:        where people find it: a path, a topic; goes into messages and dead letters
     accepted_at:   unix time in seconds when the records reached us
     caught_up:     the source had nothing more to read after this batch (commit soon)
+    trace:         the span it was read in, which later stages continue; set by the runtime, only for traces
     """
 
     partition: str
@@ -101,6 +102,7 @@ class RawBatch:
     origin: str
     accepted_at: float
     caught_up: bool = False
+    trace: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,11 @@ from headrace.core.errors import Fatal, Retryable, Rewound
 from headrace.core.health import Health, State
 from headrace.core.log import bind, event
 from headrace.core.metrics import Metrics
+from headrace.core.telemetry import span
 from headrace.index.base import Index, Maintainable
 from headrace.model import Batch, Position, RawBatch, Rejection, Watermarks
 from headrace.pipeline.capacities import COMMIT_RECORDS, COMMIT_SHARE
-from headrace.pipeline.deadletter import DeadLetter, DeadLetters
+from headrace.pipeline.deadletter import DeadLetters, letters
 from headrace.pipeline.guard import Guard, backoff
 
 log = logging.getLogger(__name__)
@@ -227,7 +228,10 @@ class IndexOwner:
             with bind(batch=batch.id):
                 await self._room_on_disk()
                 started = self._clock.monotonic()
-                rejected = await self._write_or_rewind(batch)
+                with span(
+                    "index.write", parent=batch.raw.trace, index=self.name, batch=batch.id, rows=batch.rows
+                ):
+                    rejected = await self._write_or_rewind(batch)
                 self._note_written(batch, rejected, self._clock.monotonic() - started)
                 batch = batch.with_rejections(with_originals(batch.raw, rejected))
                 if batch.rejections:
@@ -276,7 +280,9 @@ class IndexOwner:
         elif not self._pending:
             return
         started = self._clock.monotonic()
-        self.watermarks = await self._guard.call(self.index.commit)
+        covered = [batch.raw.trace for batch in self._pending]
+        with span("commit", links=covered, index=self.name, batches=len(covered)):
+            self.watermarks = await self._guard.call(self.index.commit)
         self._committed_at = self._clock.monotonic()
         self._commit_took = self._committed_at - started
         self._metrics.commit_seconds.labels(index=self.name).observe(self._commit_took)
@@ -364,27 +370,6 @@ def with_originals(raw: RawBatch, rejections: Sequence[Rejection]) -> tuple[Reje
         else replace(rejection, original=raw.decoder.original(raw, rejection.record))
         for rejection in rejections
     )
-
-
-def letters(batch: Batch, now: float) -> list[DeadLetter]:
-    """The dead letters of a batch's rejections."""
-    return [
-        DeadLetter(
-            pipeline=batch.pipeline,
-            partition=batch.raw.partition,
-            record=rejection.record,
-            ordinal=rejection.ordinal,
-            stage=rejection.stage,
-            reason=rejection.reason,
-            detail=rejection.detail,
-            original=rejection.original,
-            origin=batch.raw.origin,
-            position=f"record {rejection.record + 1}",
-            time=now,
-            batch=batch.id,
-        )
-        for rejection in batch.rejections
-    ]
 
 
 def note_in_flight(metrics: Metrics, pipeline: str, records: int, size: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from anyio import CapacityLimiter
 from headrace.core.channel import Budget, Channel, Closed
 from headrace.core.errors import EndOfInput, Fatal, HeadraceError, Retryable
 from headrace.core.log import bind, event
+from headrace.core.telemetry import span
 from headrace.ingest.base import Source
 from headrace.model import Batch, RawBatch
 from headrace.pipeline.commit import Delivery, IndexOwner, note_in_flight, unread, with_originals
@@ -162,13 +164,24 @@ class PipelineRun:
                     raw = await self._guard.call(self._source.read, waits=True)
                     await self._while_off()  # it may have waited for records since before the flag went off
                     started = self._note("read", "starved", started)
-                    await self._budget.reserve(raw.size)
-                    await self._pass_on(raw)
+                    await self._hand_over(raw)
                     started = self._note("read", "blocked", started)
         except EndOfInput:
             self.finished = True
         finally:
             self._channel.close()
+
+    async def _hand_over(self, raw: RawBatch) -> None:
+        """Pass a batch on when there is room for it. Its span is that wait: its records came before."""
+        with span(
+            "read",
+            pipeline=self.pipeline,
+            partition=raw.partition,
+            first_record=raw.first_record,
+            bytes=raw.size,
+        ) as trace:
+            await self._budget.reserve(raw.size)
+            await self._pass_on(raw if trace is None else replace(raw, trace=trace))
 
     async def _while_off(self) -> None:
         if self._switch is not None:
@@ -194,7 +207,8 @@ class PipelineRun:
             started = self._note("transform", "starved", started)
             delivered = False
             try:
-                batch = await self._processed(raw)
+                with span("transform", parent=raw.trace, pipeline=self.pipeline, bytes=raw.size):
+                    batch = await self._processed(raw)
                 note_in_flight(self._metrics, self.pipeline, batch.records, 0)
                 started = self._note("transform", "busy", started)
                 await self._room_for_dead_letters(batch)

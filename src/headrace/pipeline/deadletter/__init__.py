@@ -7,7 +7,7 @@ Readers see real ones only; at start, and after a rollback, all others are delet
 
 from __future__ import annotations
 
-from headrace.pipeline.deadletter.letter import DETAIL_CHARACTERS, ORIGINAL_BYTES, DeadLetter
+from headrace.pipeline.deadletter.letter import DETAIL_CHARACTERS, ORIGINAL_BYTES, DeadLetter, letters
 from headrace.pipeline.deadletter.store import LIMIT, DeadLetters, DeadLettersFull, Settings
 from headrace.pipeline.deadletter.view import DeadLetterView
 
@@ -20,4 +20,5 @@ __all__ = [
     "DeadLetters",
     "DeadLettersFull",
     "Settings",
+    "letters",
 ]

@@ -7,6 +7,8 @@ from typing import Any, Final
 import cramjam
 import msgspec
 
+from headrace.model import Batch
+
 ORIGINAL_BYTES: Final = 64 * 1024
 """Of a record's own bytes this much is kept; a 100 MB line must not fill the store."""
 
@@ -84,3 +86,24 @@ def _storable(text: str) -> str:
     """Valid UTF-8 and not endless: details quote bad data, and a path may hold any byte."""
     valid = text.encode("utf-8", "backslashreplace").decode()
     return valid if len(valid) <= DETAIL_CHARACTERS else valid[: DETAIL_CHARACTERS - 1] + "…"
+
+
+def letters(batch: Batch, now: float) -> list[DeadLetter]:
+    """The dead letters of a batch's rejections."""
+    return [
+        DeadLetter(
+            pipeline=batch.pipeline,
+            partition=batch.raw.partition,
+            record=rejection.record,
+            ordinal=rejection.ordinal,
+            stage=rejection.stage,
+            reason=rejection.reason,
+            detail=rejection.detail,
+            original=rejection.original,
+            origin=batch.raw.origin,
+            position=f"record {rejection.record + 1}",
+            time=now,
+            batch=batch.id,
+        )
+        for rejection in batch.rejections
+    ]
