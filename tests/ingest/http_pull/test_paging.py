@@ -265,13 +265,36 @@ async def test_more_says_where_the_end_is(server: Hostile) -> None:
         assert "4" not in [request.query["page"] for request in running.requests]
 
 
-async def test_pages_may_end_with_a_404() -> None:
+async def test_a_page_without_records_is_no_end_where_the_api_says_there_are_more() -> None:
+    def api(request: Request) -> Response:
+        page = int(request.query["page"])
+        return as_json({"items": [{"n": page}] if page % 2 else [], "more": page < 5})
+
+    with serving(api) as running:
+        got, _ = await pull(paged(running.url, "page", pagination={"more": "more"}))
+        assert [1, 3, 5] == ns(got)
+
+
+async def test_pages_of_uneven_size_do_not_end_early() -> None:
+    """Limited by bytes, say: a page of few records, all of them overlapping, is not the end."""
+    sizes = iter([20, 3, 5, 9, 2, 30])
+
+    def api(request: Request) -> Response:
+        start = int(request.query["offset"])
+        return as_json({"items": [{"n": n} for n in range(40)][start : start + next(sizes, 4)]})
+
+    with serving(api) as running:
+        assert list(range(40)) == ns((await pull(paged(running.url, "offset")))[0])
+
+
+@pytest.mark.parametrize("options", [{}, {"append_only": True, "interval": "1m", "clock": Patient(150)}])
+async def test_pages_may_end_with_a_404(options: dict[str, Any]) -> None:
     def api(request: Request) -> Response:
         page = int(request.query["page"])
         return as_json({"items": [{"n": page}]}) if page < 4 else Response(404)
 
     with serving(api) as running:
-        got, _ = await pull(paged(running.url, "page", pagination={"stop": "not_found"}))
+        got, _ = await pull(paged(running.url, "page", pagination={"stop": "not_found"}, **options))
         assert [1, 2, 3] == ns(got)
         with pytest.raises(Fatal, match="404"):
             await pull(paged(running.url, "page"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 from urllib.parse import urljoin
@@ -34,6 +34,7 @@ class Answered:
     hints: Hints
     layout: CsvLayout | None = None
     missing: bool = False
+    _values: dict[str, Json] = field(default_factory=dict)
 
     @property
     def unchanged(self) -> bool:
@@ -59,6 +60,13 @@ class Answered:
     def digest(self) -> str:
         return fingerprint(b"\n".join(self.records))
 
+    def read(self) -> None:
+        """Look at everything that will be asked for, now: an error in the body belongs to its request."""
+        assert self.digest
+        for path in (self.settings.pagination.path, self.settings.pagination.more):
+            if path is not None:
+                self.value(path)
+
     @property
     def validators(self) -> Validators:
         headers = self.answer.headers
@@ -77,10 +85,12 @@ class Answered:
     def value(self, path: str) -> Json:
         if self.missing or self.unchanged or self.answer.status == 204:
             return None
-        try:
-            return self._document.value(steps(path))
-        except (Truncated, Malformed) as error:
-            raise self._unreadable(error) from None
+        if path not in self._values:
+            try:
+                self._values[path] = self._document.value(steps(path))
+            except (Truncated, Malformed) as error:
+                raise self._unreadable(error) from None
+        return self._values[path]
 
     @cached_property
     def _document(self) -> Document:

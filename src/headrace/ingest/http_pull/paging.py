@@ -13,11 +13,15 @@ from typing import Final, Protocol
 
 from headrace.core.errors import Fatal
 from headrace.ingest.http_pull.options import Pagination
-from headrace.ingest.http_pull.place import Cursor, Place
+from headrace.ingest.http_pull.place import Cursor, Place, first_unread
 from headrace.model import Json
 
 STEP_BACK: Final = 100
 """Records to go back where pages have shifted and no page size is known."""
+
+
+MOST_RESTLESS: Final = 3
+"""Looks in a row that may find pages shifting: a list that never rests is read all the same."""
 
 
 class Page(Protocol):
@@ -60,6 +64,7 @@ class Look:
     asked, newest: what was asked for, and the page that was new
     loop:    what follows was asked for before
     repeats: the new page is the last one once more
+    again:   pages were shifting meanwhile: nothing is to be concluded, look again
     """
 
     records: list[bytes]
@@ -71,6 +76,7 @@ class Look:
     ended: bool
     loop: bool = False
     repeats: bool = False
+    again: bool = False
 
 
 class Paging(Protocol):
@@ -88,6 +94,10 @@ class _Options:
         self.parameter = options.parameter or options.type
         usual = "per_page" if options.type == "page" else "limit"
         self.size = {} if options.size is None else {options.size_parameter or usual: options.size}
+
+    def is_end(self, page: Page) -> bool:
+        """The last, or one without records where nothing else says where the end is."""
+        return self.is_last(page) or (self.options.more is None and not page.records)
 
     def is_repeated(self, page: Page, digest: str) -> bool:
         return bool(page.records) and page.digest == digest and not self.options.allow_repeats
@@ -110,8 +120,13 @@ class _Options:
 class ByPage(_Options):
     """`?page=2`. The page before is asked for again after each new one, unless it is known to be settled.
 
-    In this order, because what is deleted between the two then shows in the later answer.
+    In this order, because what is deleted between the two then shows in the later answer. Where pages have
+    shifted, the two belong together only if the new one is still the same afterwards.
     """
+
+    def __init__(self, options: Pagination, *, append_only: bool) -> None:
+        super().__init__(options, append_only=append_only)
+        self._restless = 0
 
     @property
     def first(self) -> int:
@@ -120,7 +135,7 @@ class ByPage(_Options):
     async def look(self, place: Place, fetch: Fetch) -> Look:
         if not isinstance(place.page, int):
             page = await fetch(self._ask(self.first))
-            ended = self.is_last(page) or not page.records
+            ended = self.is_end(page)
             return Look(page.records, None, self.first, len(page.records), self.first, page, ended)
         number = place.page + 1
         new = await fetch(self._ask(number))
@@ -132,9 +147,11 @@ class ByPage(_Options):
                 before, known, digest = old.records, place.count, old.digest
         # Unless it was a shift by just one page: then asked once more, it gives something else.
         repeats = self.is_repeated(new, digest) and (await fetch(self._ask(number))).digest == digest
-        ended = self.is_last(new) or not new.records
+        ended = self.is_end(new)
         records = [*before, *new.records]
-        if new.records:
+        if await self._moving(records, known, place, new, fetch):
+            return Look([], None, place.page, place.count, place.asked, new, ended=False, again=True)
+        if new.records or not ended:
             return Look(records, known, number, len(new.records), number, new, ended, repeats=repeats)
         count = len(before) if known is not None else place.count
         return Look(records, known, place.page, count, number, new, ended)
@@ -142,6 +159,19 @@ class ByPage(_Options):
     def back(self, place: Place) -> Cursor:
         assert isinstance(place.page, int)
         return place.page - 1 if place.page > self.first else None
+
+    async def _moving(
+        self, records: list[bytes], known: int | None, place: Place, new: Page, fetch: Fetch
+    ) -> bool:
+        """Whether pages are shifting at this very moment, so that it is better to look again, a few times."""
+        shifted = known is not None and first_unread(records, known, place.tail) != known
+        if not shifted or self._restless >= MOST_RESTLESS or not isinstance(place.page, int):
+            self._restless = 0
+            return False
+        again = await fetch(self._ask(place.page + 1))
+        moving = again.digest != new.digest
+        self._restless = self._restless + 1 if moving else 0
+        return moving
 
     def _settled(self, place: Place) -> bool:
         """A full page of a log that only grows."""
@@ -166,7 +196,12 @@ class ByOffset(_Options):
         offset = after - overlap
         page = await fetch({self.parameter: offset, **self.size})
         count = len(page.records)
-        ended = self.is_last(page) or count <= overlap
+        if overlap and count <= overlap and not self.is_last(page):
+            # Nothing new: the end, or a page that is small for reasons of its own. The next offset tells.
+            beyond = await fetch({self.parameter: after, **self.size})
+            if beyond.records:
+                page, offset, overlap, count = beyond, after, 0, len(beyond.records)
+        ended = self.is_end(page) or count <= overlap
         reached = after if page.unchanged or page.missing else offset + count
         most = max(count, place.count)
         repeats = await self._repeats(page, offset, place, fetch)

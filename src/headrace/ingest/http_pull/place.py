@@ -77,11 +77,11 @@ def digest(value: object) -> str:
 def first_unread(records: list[bytes], known: int | None, tail: tuple[str, ...]) -> int | None:
     """Index of the first record after those delivered; None where none of the last ones is found.
 
-    `known` records in front should be delivered ones (None: the page does not overlap). If the last of them
-    are not what they were, pages have shifted: go on after the newest that is found, at its first place,
+    `known` records in front should be delivered ones (None or 0: nothing overlaps). If the last of them are
+    not what they were, pages have shifted: go on after the newest that is found, at its first place,
     so that a mistake repeats a record and never skips one.
     """
-    if known is None or not tail:
+    if not known or not tail:
         return 0
     before = [fingerprint(record) for record in records[max(0, known - len(tail)) : known]]
     if len(records) >= known and before and before == list(tail[-len(before) :]):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urljoin
 
+import anyio.to_thread
 from msgspec.structs import replace
 
 from headrace.core.errors import Fatal
@@ -24,6 +26,9 @@ from headrace.ingest.http_pull.trouble import NotFound
 from headrace.model import Decoder, Json, Position, RawBatch
 
 log = logging.getLogger(__name__)
+
+LARGE: Final = 100_000
+"""Bytes of a body that are cut into records in a worker thread: it may take longer than the loop can wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,8 @@ class Pull:
 
     def _fresh(self, look: Look) -> list[bytes] | None:
         """The records that were not delivered; None where pages shifted so far that we go back."""
+        if look.again:
+            return None
         if look.newest.unchanged:
             return []
         if look.repeats:
@@ -158,12 +165,15 @@ class Pull:
         try:
             answer = await self._exchange.ask(ask, conditions)
         except NotFound:
-            if self._settings.pagination.stop != "not_found" or not self.place.pages:
+            if self._settings.pagination.stop != "not_found" or self.place.page is None:
                 raise
             answer = Answer(ask.url, 404, {}, b"")
         page = Answered(answer, asked, self._settings, self._context.hints, self.place.layout)
         page.missing = answer.status == 404
-        page.records  # noqa: B018  reads the body now: an error in it belongs to this request
+        if len(answer.body) > LARGE:
+            await anyio.to_thread.run_sync(page.read)
+        else:
+            page.read()
         return page
 
     def _ask(self, parameters: Mapping[str, Json], url: str | None) -> Ask:

@@ -26,8 +26,8 @@ from headrace.model import Position, RawBatch
 log = logging.getLogger(__name__)
 
 MOVING: Final = (
-    "with counted pages: a record that another change moves from pages not yet read to pages already read, "
-    "until the next pull (sort by what does not change)"
+    "with counted pages: a record that changes its place from pages not yet read to pages already read is "
+    "missed until the next pull (sort by what does not change)"
 )
 
 
