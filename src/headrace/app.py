@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import polars as pl
 from anyio import CapacityLimiter
 
 from headrace.core.channel import Budget
@@ -41,6 +44,15 @@ TRANSFORM_THREADS = 2
 
 FOREVER = RetryPolicy(initial=0.1, maximum=30.0, attempts=None)
 """A source or an index that is away is waited for, as long as it takes."""
+
+
+def own_interrupts() -> None:
+    """Let Ctrl-C reach nobody but us. Polars listens too, from its first query on, and would end whatever
+    frame a worker thread is busy with: the run would break instead of committing what it has read."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        pl.DataFrame({"n": [1]}).select(pl.col("n") + 1)
+        signal.signal(signal.SIGINT, handler)
 
 
 def index_directory(data_dir: Path, name: str) -> Path:

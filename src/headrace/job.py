@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import polars as pl
 from anyio.from_thread import start_blocking_portal
 from msgspec import ValidationError, convert, to_builtins
 
-from headrace.app import Ingester, build_ingester, index_directory, run_directory
+from headrace.app import Ingester, build_ingester, index_directory, own_interrupts, run_directory
 from headrace.core.clock import SystemClock
 from headrace.core.errors import ConfigError
 from headrace.core.health import Health
@@ -32,6 +33,9 @@ from headrace.units import Duration, Size, decode
 
 PIPELINE = "index"
 """Name of the one pipeline of a run without a configuration."""
+
+WAKE_SECONDS = 0.1
+"""A signal may reach another thread than the one that waits, which hears of it only when it wakes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,12 @@ class Job:
 
     def run(self) -> Summary:
         """Index everything; interrupted, it commits what was read. Raises HeadraceError."""
+        own_interrupts()
         with start_blocking_portal() as portal:
             running = portal.start_task_soon(self._run)
             try:
+                while not running.done():
+                    wait([running], timeout=WAKE_SECONDS)
                 return running.result()
             except KeyboardInterrupt:
                 portal.call(self._stop)

@@ -19,7 +19,7 @@ import anyio
 import msgspec
 
 from headrace import __version__
-from headrace.app import Ingester, build_ingester, index_directory, run_directory
+from headrace.app import Ingester, build_ingester, index_directory, own_interrupts, run_directory
 from headrace.core.breaker import Force
 from headrace.core.errors import Fatal, HeadraceError, RequestError, Retryable
 from headrace.core.flags import FlagsStatus
@@ -340,4 +340,5 @@ def run_role(role: str, settings: Settings, *, once: bool = False) -> None:
     if role == "server":
         anyio.run(run_server, settings)
     else:
+        own_interrupts()
         anyio.run(lambda: run_ingester(settings, until_finished=once))
