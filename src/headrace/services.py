@@ -20,6 +20,7 @@ import msgspec
 
 from headrace import __version__
 from headrace.app import Ingester, build_ingester, index_directory, own_interrupts, run_directory
+from headrace.core import telemetry
 from headrace.core.breaker import Force
 from headrace.core.errors import Fatal, HeadraceError, RequestError, Retryable
 from headrace.core.flags import FlagsStatus
@@ -337,8 +338,12 @@ def serve_readers(readers: Closable, address: ServerSettings) -> None:
 def run_role(role: str, settings: Settings, *, once: bool = False) -> None:
     """Run one service in this process until it is told to stop. Raises HeadraceError."""
     sys.setswitchinterval(SWITCH_INTERVAL)
-    if role == "server":
-        anyio.run(run_server, settings)
-    else:
-        own_interrupts()
-        anyio.run(lambda: run_ingester(settings, until_finished=once))
+    stop_telemetry = telemetry.start(role, __version__)
+    try:
+        if role == "server":
+            anyio.run(run_server, settings)
+        else:
+            own_interrupts()
+            anyio.run(lambda: run_ingester(settings, until_finished=once))
+    finally:
+        stop_telemetry()

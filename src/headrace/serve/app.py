@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from headrace.core import telemetry
 from headrace.core.errors import HeadraceError, RequestError
 from headrace.core.metrics import Metrics
 from headrace.serve import admin, breakers, documents, flags, health, search, ui
@@ -20,6 +21,9 @@ from headrace.serve.health import HealthSource
 from headrace.serve.responses import error_response
 from headrace.serve.search import Readers
 from headrace.serve.upstream import Upstream
+
+PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""Asked every few seconds by machines: traced only where the asker traces."""
 
 
 def server_app(
@@ -76,7 +80,7 @@ async def _not_found(request: Request, _: Exception) -> Response:
 
 
 class Observed:
-    """Times every request under its route (never its path: labels are bounded)."""
+    """Times every request under its route (never its path: labels are bounded), and traces it if asked to."""
 
     def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute], metrics: Metrics) -> None:
         self._app = app
@@ -86,7 +90,21 @@ class Observed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+        elif telemetry.is_on():
+            await self._traced(scope, receive, send)
+        else:
+            await self._timed(scope, receive, send)
+
+    async def _traced(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._route(scope)
+        if route in PROBES and not any(name == b"traceparent" for name, _ in scope["headers"]):
+            await self._timed(scope, receive, send)
             return
+        with telemetry.request_span(scope["method"], route, scope["headers"]) as answered:
+            answered(await self._timed(scope, receive, send))
+
+    async def _timed(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """Answer; the status of the answer."""
         started = time.perf_counter()
         status = 500
 
@@ -101,6 +119,7 @@ class Observed:
         finally:
             labels = {"route": self._route(scope), "method": scope["method"], "code": str(status)}
             self._metrics.http_seconds.labels(**labels).observe(time.perf_counter() - started)
+        return status
 
     def _route(self, scope: Scope) -> str:
         for route in self._routes:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from headrace.core import telemetry
 from headrace.core.errors import RequestError, Retryable
 from headrace.model import Json
 from headrace.serve.http import reachable
@@ -57,7 +58,7 @@ class Upstream:
                 transport=transport, base_url="http://ingester", timeout=TIMEOUT_SECONDS
             )
         try:
-            answer = await self._client.request(method, path, content=body)
+            answer = await self._client.request(method, path, content=body, headers=telemetry.headers())
         except (httpx2.TransportError, OSError) as error:
             self.away_since = self.away_since or time.time()
             raise Retryable(f"the ingester does not answer on {self._socket}: {error}") from error
