@@ -23,7 +23,7 @@ from headrace.settings import StepConfig
 from headrace.testing import EOF, PAUSE, FaultyIndex, Row, ScriptedSource
 from headrace.transform import http_lookup
 from headrace.units import decode
-from hostile import BROKEN, Hostile, Request, as_json, serving
+from hostile import BROKEN, Fault, Hostile, Request, as_json, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -216,3 +216,23 @@ async def test_an_index_that_is_away_holds_its_pipelines_only(tmp_path: Path) ->
         away.there = True
         await until(lambda: len(away.rows) == 50)
         await until(lambda: "breaker:index:away" not in flow.health.snapshot().components)
+
+
+async def test_slow_services_of_others_take_no_thread_from_a_pipeline_that_asks_nobody(
+    tmp_path: Path, service: Hostile
+) -> None:
+    """More pipelines wait for their services than there are threads for work: the one with work goes on."""
+    service.faults.extend([Fault(hang=60)] * 1000)
+    patient = asking(service, timeout="3s", patience="3s")
+    asking_ones = [f"asks{number}" for number in range(4)]
+    settings = configured(tmp_path, dict.fromkeys([*asking_ones, "works"], "i"))
+    for name in asking_ones:
+        settings.pipelines[name] = replace(settings.pipelines[name], steps=(patient,))
+    sources = {name: ScriptedSource(*ROWS, PAUSE) for name in settings.pipelines}
+    index = FaultyIndex()
+    async with running(ingester(settings, sources, {"i": index})) as flow:
+        await until(lambda: len(service.requests) >= 4)
+        await until(lambda: len(index.rows) == 50)
+        assert all("name" not in row for row in index.rows)
+        held = [component(flow, f"pipeline:{name}")[0] is State.DEGRADED for name in asking_ones]
+        assert not any(held), "none of them has given up yet"

@@ -87,6 +87,11 @@ class Plan:
         """What the steps keep in memory beside the batches: lookup tables."""
         return sum(int(getattr(step.transform, "worst_case_bytes", 0)) for step in self.steps)
 
+    @property
+    def waits(self) -> bool:
+        """Whether a step asks somebody else, and so may take long without any work of its own."""
+        return any(getattr(step.transform, "waits", False) for step in self.steps)
+
     def run(self, frames: Sequence[pl.DataFrame]) -> Passed:
         """All steps over a batch; every row is in exactly one of frames, rejections, dropped.
 

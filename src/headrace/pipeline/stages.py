@@ -69,6 +69,7 @@ class PipelineRun:
         self._dead_letters = owner.dead_letters
         self._dead_letter_limit = dead_letter_limit
         self._threads = threads
+        self._own_thread = CapacityLimiter(1)
         self._pause = pause
         self._switch = switch
         self._channel: Channel[RawBatch] = Channel(
@@ -224,9 +225,14 @@ class PipelineRun:
 
     async def _processed(self, raw: RawBatch) -> Batch:
         """The transformed batch. A step that lacks its service holds it here: nothing is read twice."""
+        if self._plan is None:
+            self._plan = await self._in_thread(partial(self._compile_plan, raw))
+        plan = self._plan
+        # A thread that waits for a slow service is none of those that all pipelines share for their work.
+        threads = self._own_thread if plan.waits else self._threads
         for failures in itertools.count(1):
             try:
-                batch = await self._in_thread(partial(self._process, raw))
+                batch = await self._in_thread(partial(self._process, raw, plan), threads)
             except Retryable as error:
                 if self._reading.cancel_called:
                     raise  # what is held when the service stops is read again at the next start
@@ -245,11 +251,10 @@ class PipelineRun:
         with self._holding:
             await self._clock.sleep(wait)
 
-    def _process(self, raw: RawBatch) -> Batch:
+    def _process(self, raw: RawBatch, plan: Plan) -> Batch:
         """Decode and transform one batch, in a worker thread."""
         identity = f"{self.pipeline}-{next(_batch_numbers)}"
         with bind(batch=identity):
-            plan = self._plan = self._plan or self._compile_plan(raw)
             decoded = raw.decoder.decode(raw)
             passed = plan.run(decoded.frames)
             frames = tuple(frame for frame in passed.frames if frame.height)
@@ -283,10 +288,10 @@ class PipelineRun:
             acknowledge = partial(self._source.acknowledge, self._owner.positions(self.pipeline))
             await self._stage(partial(self._guard.call, acknowledge))
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
+    async def _in_thread(self, work: Callable[[], T], threads: CapacityLimiter | None = None) -> T:
         """Run CPU work beside the event loop; an unclassified error is a fault of the component."""
         try:
-            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+            return await anyio.to_thread.run_sync(work, limiter=threads or self._threads)
         except HeadraceError:
             raise
         except Exception as error:

@@ -53,7 +53,8 @@ class Transform(Protocol):
     """Kept rows and rejections; every input row is in exactly one of frame, rejections, dropped.
 
     Row-wise: the result for a record never depends on its neighbours, so any split of the input gives
-    the same output. Keeps the hidden column `headrace.model.RECORD`. No I/O but lookups.
+    the same output. Keeps the hidden column `headrace.model.RECORD`. No I/O but lookups; one that waits for
+    others (an attribute `waits`, true) gets a thread beside those that all pipelines share.
     """
 
     def bind(self, schema: pl.Schema) -> pl.Schema:

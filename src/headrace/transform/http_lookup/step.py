@@ -38,6 +38,8 @@ SHOWN: Final = 80
 class HttpLookup:
     """A left join with a service that keeps order and number of the records."""
 
+    waits = True
+
     def __init__(
         self,
         settings: Settings,
