@@ -28,8 +28,8 @@ from headrace.index.tantivy.rows import RowFormat
 from headrace.index.tantivy.schema import build
 from headrace.model import RECORD
 from headrace.pipeline.plan import Plan, compile_steps
-from headrace.pipeline.rollout import Gate, merged, uses
-from headrace.settings import IndexConfig, PipelineConfig, Settings, StepConfig, When
+from headrace.pipeline.rollout import Gate, key_of, merged, uses
+from headrace.settings import IndexConfig, PipelineConfig, Settings, StepConfig, When, loads
 from headrace.settings.flagfile import read_flag_file
 from headrace.testing import EOF, PAUSE, FaultyIndex, ScriptedSource
 from headrace.units import Duration, Size
@@ -307,6 +307,40 @@ async def test_a_pipeline_that_is_off_from_the_start_does_not_open_its_source_an
         assert "paused by flag f" == flow.health.snapshot().components["pipeline:p"].reason
         assert 0 == sources["p"].delivered
     assert [] == indexes["i"].rows
+
+
+DESIGN = """\
+data_dir: ./data
+server: { host: 127.0.0.1, port: 7223 }
+flags: flags.yaml
+indexes:
+  flights:
+    type: tantivy
+    id: [carrier, flight, time_hour]
+    dynamic: true
+    fields: { origin: keyword, time_hour: date, dep_delay: float, airline: text }
+pipelines:
+  flights:
+    source: { type: files, paths: ["flights.csv.zip"], format: csv, null_values: [NA] }
+    transform:
+      - validate: { dep_delay: { min: -120, max: 2000 }, origin: { one_of: [JFK, LGA, EWR] } }
+      - lookup:   { key: carrier, table: airlines.csv, add: { airline: name } }
+      - set:      { late: "dep_delay > 15" }
+        when: late-flag
+      - where:    "month between 1 and 12"
+    index: flights
+"""
+
+
+def test_the_design_s_own_example_loads_once_it_names_a_flag_file(tmp_path: Path) -> None:
+    flights = loads(DESIGN, base=tmp_path)
+    (use,) = uses(flights)
+    assert Use("late-flag", "flights", "set") == use
+    assert ("carrier", "flight", "time_hour") == key_of(
+        flights.pipelines["flights"].steps[2], flights.pipelines["flights"], flights
+    )
+    with pytest.raises(ConfigError, match=r":1[4-7]: .*'when' needs a flag file: say `flags: FILE`"):
+        loads(DESIGN.replace("flags: flags.yaml\n", ""), base=tmp_path)
 
 
 CONFIGURATION = """\
