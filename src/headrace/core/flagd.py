@@ -109,21 +109,25 @@ class Flagset:
         except EVALUATION_ERRORS as error:
             raise ConfigError(f"flag {name!r} cannot be evaluated: {type(error).__name__}: {error}") from None
 
-    def _resolved(self, flag: Flag, node: Any, data: dict[str, Any]) -> Rule:
-        """Walk down the branches that are taken, to what is left: a variant, a percentage, or a key's own."""
+    def _resolved(self, flag: Flag, node: Any, data: dict[str, Any], *, keyless: bool = False) -> Rule:
+        """Walk down the branches that are taken, to what is left: a variant, a percentage, or a key's own.
+
+        `keyless`: the branches that are taken where there is no key.
+        """
         operator, arguments = _operation(node)
         if operator == "if" and len(arguments) > 1:
             condition, then, *rest = arguments
-            if _asks_for_key(condition):
+            if _asks_for_key(condition) and not keyless:
                 return self._per_key(flag, data)
             if jsonLogic({"!!": [condition]}, data, OPERATORS):
-                return self._resolved(flag, then, data)
-            return self._resolved(flag, {"if": rest} if len(rest) > 1 else (rest or [None])[0], data)
+                return self._resolved(flag, then, data, keyless=keyless)
+            otherwise = {"if": rest} if len(rest) > 1 else (rest or [None])[0]
+            return self._resolved(flag, otherwise, data, keyless=keyless)
         if operator == "fractional" and (bucket := _bucket(flag.key, arguments)) is not None:
             by, fractions = bucket
             if not _asks_for_key(fractions):
                 return _split(flag, by, [jsonLogic(each, data, OPERATORS) for each in fractions])
-        if _asks_for_key(node):
+        if _asks_for_key(node) and not keyless:
             return self._per_key(flag, data)
         return _value(flag, jsonLogic(node, data, OPERATORS))
 
@@ -131,7 +135,7 @@ class Flagset:
         """A rule that looks at the key itself (a list of tenants…): flagd's own answer per distinct key."""
         attributes = {name: value for name, value in data.items() if name not in {KEY, "$flagd"}}
 
-        def answer(key: str | None) -> bool:
+        def answer(key: str) -> bool:
             try:
                 context = EvaluationContext(key, attributes)
                 return self._core.resolve_boolean_value(flag.key, default_value=False, ctx=context).value
@@ -141,7 +145,15 @@ class Flagset:
         def decide(keys: Keys) -> pl.Series:
             return pl.Series([answer(key) for key in keys], dtype=pl.Boolean)
 
-        return Keyed(None, decide, lambda: answer(None))
+        def otherwise() -> bool:
+            # Not asked of flagd, which writes an error to the log for each missing key.
+            try:
+                rule = self._resolved(flag, flag.targeting, dict(data), keyless=True)
+            except (ConfigError, *EVALUATION_ERRORS):
+                return False
+            return rule if isinstance(rule, bool) else rule.otherwise()
+
+        return Keyed(None, decide, otherwise)
 
 
 NO_FLAGS: Final = Flagset({})
