@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from headrace.core.health import Health
 from headrace.core.metrics import Metrics
 from headrace.fields import Field, parse_field
 from headrace.model import RECORD
+from headrace.testing import TransformContract
 from headrace.transform import http_lookup
 from headrace.transform.base import TransformContext
 from headrace.transform.http_lookup.answers import MISSED, Cache, Found
@@ -300,6 +302,22 @@ class TestAnOutage:
         assert step.apply(ORDERS).frame["enriched"].all()
         assert bench.state() is State.CLOSED
 
+    def test_twenty_concurrent_pipelines_reach_a_dead_service_with_probes_only(self, bench: Bench) -> None:
+        """Counted at the service: while the breaker is open nothing comes, then one request for all of them."""
+        bench.always(BROKEN)
+        steps = [bench.step(on_outage="keep_marked") for _ in range(20)]
+        for step in steps:
+            step.bind(KNOWN.schema)
+        while bench.state() is not State.OPEN:
+            steps[0].apply(KNOWN)
+        reached = len(bench.server.requests)
+        for probes, wait in ((0, 5), (1, 10), (2, 20), (3, 0)):
+            with ThreadPoolExecutor(20) as threads:
+                outcomes = list(threads.map(lambda step: step.apply(KNOWN), steps))
+            assert not any(outcome.frame["enriched"][0] for outcome in outcomes)
+            assert len(bench.server.requests) == reached + probes
+            bench.clock.advance(wait)
+
     def test_a_held_pipeline_is_told_when_to_come_back(self, bench: Bench) -> None:
         step = bench.step()
         step.bind(ORDERS.schema)
@@ -452,6 +470,38 @@ SERVER = _Server()
 def _stopped() -> Iterator[None]:
     yield
     SERVER.stop()
+
+
+class TestTheContract(TransformContract):
+    """That of every transform; records are kept, missed, and refused."""
+
+    kind = http_lookup
+    frame = pl.DataFrame({"customer": ["a", "x", None, "..", "b", "a", "ü/1"], "n": range(7)})
+
+    def prepare(self, folder: Path) -> None:
+        url = f"{SERVER.running().url}/customers/{{customer}}"
+        given = {
+            "url": url,
+            "key": "customer",
+            "add": ["name"],
+            "on_miss": "reject",
+            "on_outage": "keep_marked",
+        }
+        self.options = msgspec.convert(given, http_lookup.Settings, dec_hook=decode)
+
+    @pytest.fixture(autouse=True)
+    def _close(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        made: list[HttpLookup] = []
+        create = http_lookup.create
+
+        def noting(settings: http_lookup.Settings, context: TransformContext) -> HttpLookup:
+            made.append(create(settings, context))
+            return made[-1]
+
+        monkeypatch.setattr(http_lookup, "create", noting)
+        yield
+        for step in made:
+            step.close()
 
 
 class CacheLaws(RuleBasedStateMachine):
