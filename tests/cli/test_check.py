@@ -53,6 +53,21 @@ def test_it_says_what_a_pipeline_promises_and_changes_nothing(
     assert before == sorted(file.parent.iterdir())
 
 
+def test_what_lookups_keep_in_memory_is_counted(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"{number},{'x' * 100}\n" for number in range(1000))
+    (file.parent / "notes.csv").write_text("note,text\n" + rows)
+
+    def counted(step: str) -> int:
+        assert 0 == run(["check", changed(file, 'set: {dear: "price > 100"}', step), "--json"])
+        memory = json.loads(capsys.readouterr().out)["memory"]
+        return sum(part["bytes"] for part in memory if part["what"] == "lookup tables and caches")
+
+    table = counted("lookup: {table: notes.csv, key: note, add: [text]}")
+    assert 3 * 100_000 < table < 3 * 200_000
+    asked = "http_lookup: {url: 'http://localhost/{note}', key: note, add: [text], cache: {bytes: 10MB}}"
+    assert 10_000_000 < counted(asked)
+
+
 def test_the_worst_case_is_the_sum_of_its_parts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == run(["check", str(file), "--json"])
     report = json.loads(capsys.readouterr().out)

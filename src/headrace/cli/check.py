@@ -199,7 +199,7 @@ def memory_parts(settings: Settings, indexes: dict[str, Index], tables: int) -> 
         MemoryPart(f"records in flight ({human(in_flight)} read, times {capacities.FRAME_FACTOR})",
                    in_flight * capacities.FRAME_FACTOR),
         *writers,
-        *([MemoryPart("lookup tables", tables)] if tables else []),
+        *([MemoryPart("lookup tables and caches", tables)] if tables else []),
     ]  # fmt: skip
 
 

@@ -117,7 +117,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, Meta(description="Requests at once at most; fewer while the service is slow.", ge=1, le=64)
     ] = 8
     max_body: Annotated[Size, Meta(description="Largest answer taken.")] = msgspec.field(
-        default_factory=lambda: Size("4MB")
+        default_factory=lambda: Size("2MB")
     )
 
 
