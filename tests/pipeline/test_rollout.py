@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import msgspec
 import polars as pl
 import pytest
@@ -290,6 +291,27 @@ async def test_a_pipeline_whose_flag_is_off_does_not_read_and_resumes(tmp_path: 
         write(tmp_path / "flags.json", f=ON)
         await until(lambda: len(index.rows) == 3)
     assert State.FINISHED is flow.health.snapshot().components["pipeline:p"].state
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("flag", [ON, ON_OFF])
+async def test_a_single_pass_ends_without_a_pipeline_that_is_off(tmp_path: Path, flag: Any) -> None:
+    """What it read before its flag went off is committed; the rest is left to the next run."""
+    write(tmp_path / "flags.json", f=flag)
+    base = configured(tmp_path, {"p": "i", "q": "j"})
+    pipelines = {**base.pipelines, "p": replace(base.pipelines["p"], when="f")}
+    switched = replace(base, flags=tmp_path / "flags.json", pipelines=pipelines)
+    source = ScriptedSource([{"n": 0}], PAUSE, [{"n": 1}], EOF)
+    indexes = {"i": FaultyIndex(), "j": FaultyIndex()}
+    flow = ingester(switched, {"p": source, "q": ScriptedSource([{"n": 0}], EOF)}, indexes)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: flow.run(until_finished=True))
+        if flag is ON:
+            await until(lambda: len(indexes["i"].rows) == 1)
+            write(tmp_path / "flags.json", f=ON_OFF)
+            await until(lambda: flow.flags is not None and not flow.flags.is_on(Use("f", "p")))
+            source.resume()
+    assert (1 if flag is ON else 0, 1) == (len(indexes["i"].rows), len(indexes["j"].rows))
 
 
 @pytest.mark.anyio

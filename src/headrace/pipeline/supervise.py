@@ -47,6 +47,7 @@ class PipelineKeeper:
         self.run: PipelineRun | None = None
         self.error: Fatal | ConfigError | None = None
         self.finished = False
+        self.once = False
         self._make_run = make_run
         self._policy = policy
         self._clock = clock
@@ -63,6 +64,14 @@ class PipelineKeeper:
     def pause(self, reason: str | None) -> None:
         """Say that the pipeline waits for something; None when it goes on."""
         self._health.set(self.component, State.DEGRADED if reason else State.READY, reason or "")
+
+    def rest(self, reason: str) -> None:
+        """Say that the pipeline pauses on purpose; empty when it goes on. A single pass ends without it."""
+        self._health.set(self.component, State.READY, reason)
+        if reason and self.once and self.run is not None:
+            event(log.info, "pipeline.left", pipeline=self.name, reason=reason)
+            self._draining = True
+            self.run.drain()
 
     def drain(self) -> None:
         self._draining = True
@@ -152,7 +161,9 @@ class Supervisor:
         self._stop.set()
 
     async def run(self, *, until_finished: bool = False) -> None:
-        """Until `stop`; or, `until_finished`, until every pipeline is finished or failed."""
+        """Until `stop`; or, `until_finished`, until each pipeline is finished, failed or paused by flag."""
+        for keeper in self.keepers:
+            keeper.once = until_finished
         async with anyio.create_task_group() as owners:
             for owner in self.owners.values():
                 owners.start_soon(owner.run)
