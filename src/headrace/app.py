@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,9 +243,7 @@ def _keeper(
             dead_letter_limit=config.dead_letter_limit,
             threads=threads,
             pause=keeper.pause,
-            switch=make_switch(
-                config, flags, guard.clock, partial(owner.health.set, keeper.component, State.READY)
-            ),
+            switch=make_switch(config, flags, guard.clock, keeper.rest),
         )
 
     def blame(error: ConfigError) -> ConfigError:
