@@ -126,15 +126,16 @@ def test_breaker_state_is_in_metrics_readiness_and_the_log(caplog: pytest.LogCap
     assert "connection refused" in component.reason
     assert house.peer.status().retry_in == 5
     house.clock.advance(5)
+    with pytest.raises(Retryable):
+        house.peer.call(failing(Retryable("connection refused")))
+    house.clock.advance(10)
     assert house.peer.call(lambda _: "back") == "back"
     assert house.health.snapshot().state is State.READY
     assert "breaker:lookup:p.geo" not in house.health.snapshot().components
     names = [record.getMessage().split()[0] for record in caplog.records]
-    assert [name for name in names if name.startswith("breaker")] == [
-        "breaker.opened",
-        "breaker.half_opened",
-        "breaker.closed",
-    ]
+    tried = ["breaker.opened", "breaker.half_opened"]
+    assert [name for name in names if name.startswith("breaker")] == [*tried, *tried, "breaker.closed"]
+    assert "lasted_s=15" in caplog.records[-1].getMessage()
 
 
 def test_each_failed_probe_doubles_the_wait_that_is_told() -> None:

@@ -71,7 +71,7 @@ class WatchedBreaker:
         self._shown: tuple[State, Force | None] = (State.CLOSED, None)
         self._probed = False
         self._since = clock.time()
-        self._opened = clock.monotonic()
+        self._opened = self._trouble_since = clock.monotonic()
         self._inner = Breaker(
             name,
             clock,
@@ -128,6 +128,7 @@ class WatchedBreaker:
                 doubled = min(2 * self._wait, self._longest_wait)
                 self._wait = doubled if self._probed else self._first_wait
                 self._opened = self._clock.monotonic()
+                self._trouble_since = self._trouble_since if self._probed else self._opened
             self._probed = state is State.HALF_OPEN
         self._publish()
 
@@ -151,7 +152,7 @@ class WatchedBreaker:
         elif state is State.HALF_OPEN:
             event(log.info, "breaker.half_opened", dependency=self.name)
         else:
-            lasted = round(self._clock.time() - self._since, 3)
+            lasted = round(self._clock.monotonic() - self._trouble_since, 3)
             event(log.info, "breaker.closed", dependency=self.name, lasted_s=lasted)
 
     def _show(self, state: State, forced: Force | None) -> None:
