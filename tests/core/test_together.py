@@ -38,5 +38,22 @@ async def test_cancelled_none_goes_on() -> None:
     assert [0, 1] == sorted(cancelled)
 
 
+async def test_an_error_of_one_comes_out_as_it_is_and_ends_the_others() -> None:
+    ended: list[bool] = []
+
+    async def fail() -> None:
+        raise KeyError("one")
+
+    async def wait() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(True)
+
+    with pytest.raises(KeyError, match="one"):
+        await together([wait, fail])
+    assert [True] == ended
+
+
 async def test_nothing_is_done_at_once() -> None:
     await together([])

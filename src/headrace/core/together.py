@@ -11,11 +11,17 @@ import anyio
 
 
 async def together(calls: Iterable[Callable[[], Awaitable[None]]]) -> None:
-    """Run all to their ends; cancelled, or with one that raises, all are. Bound their number before."""
+    """Run all to their ends; cancelled, or with one that raises, all are. Bound their number before.
+
+    Raises the first error as it is.
+    """
 
     async def run(call: Callable[[], Awaitable[None]]) -> None:
         await call()
 
-    async with anyio.create_task_group() as tasks:
-        for call in calls:
-            tasks.start_soon(run, call)
+    try:
+        async with anyio.create_task_group() as tasks:
+            for call in calls:
+                tasks.start_soon(run, call)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.app import index_directory
 from headrace.core.errors import StoreError
 from headrace.index.tantivy import open_reader
+from headrace.layout import index_directory
 from hostile import BROKEN, CUT, RESET, TRUNCATED, Collection, Fault, Hostile, Request
 from ingest.http_pull.pulling import PAGINATIONS
 

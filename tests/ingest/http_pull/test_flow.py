@@ -11,11 +11,12 @@ import msgspec
 import pytest
 
 from flow.harness import QUICK, configured, ingester
-from headrace.app import Ingester, build_ingester, dead_letter_file, index_directory
+from headrace.app import Ingester, build_ingester
 from headrace.cli.check import examine
 from headrace.core.health import Health, State
 from headrace.core.metrics import Metrics
 from headrace.index.tantivy import open_reader
+from headrace.layout import dead_letter_file, index_directory
 from headrace.pipeline.deadletter import DeadLetterView
 from headrace.settings import Settings, loads
 from headrace.testing import FaultyIndex

@@ -373,6 +373,36 @@ class TestEncryption:
             await source.open({})
 
 
+async def test_a_304_that_nobody_asked_for_is_no_end(server: Hostile) -> None:
+    server.faults.extend([Fault(status=304), None, Fault(status=304)])
+    got, _ = await pull(paged(server.url, "page"))
+    assert list(range(25)) == ns(got)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "file:///etc/passwd",
+        "http://127.0.0.1@elsewhere.invalid/",
+        "http://127.0.0.1:1\\@x.invalid/",
+        "http://[::1/",
+        "//x.invalid/",
+    ],
+)
+async def test_a_next_url_cannot_pass_itself_off_as_ours(target: str) -> None:
+    with serving(lambda _: as_json({"items": [{"n": 1}], "meta": {"next": target}})) as server:
+        source = paged(server.url, "next", headers={"X-Key": "hush"})
+        with pytest.raises(Fatal, match=r"refused|cannot be asked|not a URL"):
+            await pull(source)
+        assert 1 == len(server.requests)
+
+
+async def test_a_header_that_cannot_be_sent_is_said(server: Hostile) -> None:
+    error = await failure(paged(server.url, "page", headers={"X-Name": "mühle"}))
+    assert isinstance(error, Fatal)
+    assert "cannot be asked" in str(error)
+
+
 async def test_a_cancelled_read_loses_nothing(server: Hostile) -> None:
     server.faults.extend([None, SLOW, None, SLOW])
     source = paged(server.url, "cursor")

@@ -426,6 +426,13 @@ class TestFormats:
         ):
             await pull(make(server.url, format="csv", pagination={"type": "page"}))
 
+    async def test_csv_types_wait_for_the_first_records(self) -> None:
+        bodies = iter([b"n;text\n", b"n;text\n", b"n;text\n1;a\n"])
+        with serving(lambda _: Response(body=next(bodies, b"n;text\n1;a\n"))) as server:
+            source = make(server.url, format="csv", append_only=True, interval="1s", clock=Patient(5))
+            got, _ = await pull(source)
+        assert [{"n": 1, "text": "a"}] == records(got)
+
     async def test_lines(self) -> None:
         with serving(lambda _: Response(body=b"one\ntwo\n")) as server:
             got, _ = await pull(make(server.url, format="lines"))

@@ -18,12 +18,12 @@ examples: Final[tuple[dict[str, Any], ...]] = (
         "auth": {"type": "bearer", "token": "a-token"},
     },
     {
-        "url": "https://api.example.com/repos/{repo}/issues",
+        "url": "https://api.example.com/repos/{owner}/{repo}/issues",
         "params": {"state": "all", "sort": "updated", "direction": "asc"},
         "pagination": {"type": "link", "size": 100},
         "watermark": {"field": "updated_at", "parameter": "since", "overlap": "5m"},
         "interval": "1m",
-        "partitions": [{"repo": "mill/gate"}, {"repo": "mill/wheel"}],
+        "partitions": [{"owner": "mill", "repo": "gate"}, {"owner": "mill", "repo": "wheel"}],
         "rate_limit": 5,
     },
 )

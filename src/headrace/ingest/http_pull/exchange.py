@@ -18,11 +18,11 @@ import msgspec
 
 from headrace import __version__
 from headrace.core.clock import Clock
-from headrace.core.errors import Fatal, Retryable
+from headrace.core.errors import Fatal, TimedOut
 from headrace.core.log import event
 from headrace.ingest.http_pull.auth import credentials
 from headrace.ingest.http_pull.options import Settings
-from headrace.ingest.http_pull.trouble import of_status, of_transport
+from headrace.ingest.http_pull.trouble import EXCERPT, of_status, of_transport
 from headrace.units import human
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Exchange:
         self._base = base
         self._clock = clock
         self._client: httpx2.AsyncClient | None = None
-        self._home = origin(settings.url)
-        self._allowed = {self._home, *map(origin, settings.allow_redirects_to)}
+        self._home = ""
+        self._allowed: frozenset[str] = frozenset()
         self._credentials = credentials(settings.auth, self._post, clock)
         self._next_turn = 0.0
 
@@ -72,6 +72,8 @@ class Exchange:
         """Make the client; nothing is asked yet. Raises Fatal where a certificate file cannot be read."""
         import httpx2
 
+        self._home = origin(self._settings.url)
+        self._allowed = frozenset({self._home, *map(origin, self._settings.allow_redirects_to)})
         self._client = httpx2.AsyncClient(
             verify=self._trust() if self._encrypted() else False,
             timeout=None,
@@ -112,7 +114,7 @@ class Exchange:
             answer = await self._send(method, url, params, headers, content)
             if answer.status not in REDIRECTS or "location" not in answer.headers:
                 return answer, first
-            url, params = urljoin(answer.url, answer.headers["location"]), {}
+            url, params = joined(answer.url, answer.headers["location"]), {}
             if answer.status in {301, 302, 303} and method == "POST":  # as every browser does
                 method, body = "GET", None
         raise Fatal(f"{shown(ask.url)}: redirected more than {MOST_REDIRECTS} times")
@@ -132,6 +134,9 @@ class Exchange:
             request = self._client.build_request(
                 method, httpx2.URL(url).copy_merge_params(params), headers=headers, content=body
             )
+        except (ValueError, httpx2.InvalidURL) as error:  # a header that is not ASCII, say
+            raise Fatal(f"{where}: cannot be asked: {error}") from None
+        try:
             with anyio.fail_after(self._settings.timeout):
                 response = await self._client.send(request, stream=True)
                 try:
@@ -139,8 +144,8 @@ class Exchange:
                 finally:
                     await response.aclose()
         except TimeoutError:
-            raise Retryable(f"{where}: no whole answer within {self._settings.timeout}") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError) as error:
+            raise TimedOut(f"{where}: no whole answer within {self._settings.timeout}") from None
+        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             raise of_transport(error, where) from error
         return Answer(str(request.url), response.status_code, dict(response.headers.items()), content)
 
@@ -194,19 +199,30 @@ class Exchange:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port (RFC 6454), the port where it is not the scheme's own."""
+    """Scheme, host and port (RFC 6454), as the client itself reads them: two readings could differ.
+
+    The port is left out where it is the scheme's own; what is no URL is its own origin, and allowed nowhere.
+    """
+    import httpx2
+
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL:
         return url
-    host = (parts.hostname or "").lower()
-    host = f"[{host}]" if ":" in host else host
-    usual = {"http": 80, "https": 443}.get(parts.scheme)
-    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, usual) else "")
+    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
+    port = parsed.port if parsed.port != {"http": 80, "https": 443}.get(parsed.scheme) else None
+    return f"{parsed.scheme}://{host}" + (f":{port}" if port is not None else "")
+
+
+def joined(base: str, target: str) -> str:
+    """A URL that an answer gave, made absolute. Raises Fatal where it is none."""
+    try:
+        return urljoin(base, target)
+    except ValueError:
+        raise Fatal(f"{shown(base)}: leads to {target[:EXCERPT]!r}, which is not a URL") from None
 
 
 def shown(url: str) -> str:
-    """A URL for messages: without its query, which may hold a key."""
+    """A URL for messages: without its query, which may hold a key, and without a name and password."""
     parts = urlsplit(url)
-    return f"{origin(url)}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

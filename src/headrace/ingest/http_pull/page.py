@@ -6,14 +6,15 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
-from urllib.parse import urljoin
+
+from msgspec.structs import replace
 
 from headrace.core.errors import Fatal, Retryable
 from headrace.ingest.formats.base import BOM, KEPT_BYTES, CsvLayout, Hints
 from headrace.ingest.formats.dialect import infer
 from headrace.ingest.formats.split import quoting, record_ends
 from headrace.ingest.http_pull.body import Document, Malformed, Truncated, steps
-from headrace.ingest.http_pull.exchange import NOT_MODIFIED, Answer, shown
+from headrace.ingest.http_pull.exchange import NOT_MODIFIED, Answer, joined, shown
 from headrace.ingest.http_pull.options import Settings
 from headrace.ingest.http_pull.place import Validators, fingerprint
 from headrace.ingest.http_pull.trouble import excerpt
@@ -62,7 +63,7 @@ class Answered:
 
     def read(self) -> None:
         """Look at everything that will be asked for, now: an error in the body belongs to its request."""
-        assert self.digest
+        _ = self.digest
         for path in (self.settings.pagination.path, self.settings.pagination.more):
             if path is not None:
                 self.value(path)
@@ -79,7 +80,7 @@ class Answered:
         for target, attributes in _LINK.findall(self.answer.headers.get("link", "")):
             rel = _REL.search(attributes)
             if rel and "next" in (rel[1] or rel[2] or "").lower().split():
-                return urljoin(self.url, str(target))
+                return joined(self.url, str(target))
         return None
 
     def value(self, path: str) -> Json:
@@ -108,15 +109,20 @@ class Answered:
             return []
         layout = self.layout or infer(body, self.settings, self.hints)
         first = self.layout is None
-        self.layout = layout
         records = _csv_records(body, layout)
+        if len(records) > layout.header:
+            self.layout = layout  # a header alone says nothing about types
         if not layout.header:
             return records
-        names = infer(records[0], self.settings, self.hints).columns if not first else layout.columns
+        names = layout.columns if first else self._header(records[0], layout)
         if names != layout.columns and self.settings.header is not False:
             said = ", ".join(names)
             raise Fatal(f"{shown(self.url)}: the columns are no longer those of the first page: {said}")
         return records[1:]
+
+    def _header(self, record: bytes, layout: CsvLayout) -> tuple[str, ...]:
+        known = replace(self.settings, delimiter=layout.delimiter, quote=layout.quote, header=True)
+        return infer(record, known, self.hints).columns
 
     def _check_type(self) -> None:
         """A page for people in place of records is a wrong address, a login or a proxy: not our data."""

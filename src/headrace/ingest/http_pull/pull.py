@@ -6,18 +6,17 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urljoin
 
 import anyio.to_thread
 from msgspec.structs import replace
 
-from headrace.core.errors import Fatal
+from headrace.core.errors import Fatal, Retryable
 from headrace.core.log import event
 from headrace.ingest.base import SourceContext
 from headrace.ingest.formats import create
 from headrace.ingest.http_pull import template, watermark
 from headrace.ingest.http_pull.body import high_values, steps
-from headrace.ingest.http_pull.exchange import Answer, Ask, Exchange, shown
+from headrace.ingest.http_pull.exchange import NOT_MODIFIED, Answer, Ask, Exchange, joined, shown
 from headrace.ingest.http_pull.options import Settings
 from headrace.ingest.http_pull.page import Answered, WithoutLarge
 from headrace.ingest.http_pull.paging import Look, paging
@@ -168,6 +167,8 @@ class Pull:
             if self._settings.pagination.stop != "not_found" or self.place.page is None:
                 raise
             answer = Answer(ask.url, 404, {}, b"")
+        if answer.status == NOT_MODIFIED and not conditions:
+            raise Retryable(f"{self._where}: answered 304 to a request without a condition")
         page = Answered(answer, asked, self._settings, self._context.hints, self.place.layout)
         page.missing = answer.status == 404
         if len(answer.body) > LARGE:
@@ -179,7 +180,7 @@ class Pull:
     def _ask(self, parameters: Mapping[str, Json], url: str | None) -> Ask:
         body = self._settings.body
         if url is not None:
-            return Ask(urljoin(self._address, url), {}, body)
+            return Ask(joined(self._address, url), {}, body)
         added = dict(parameters)
         if self._settings.watermark is not None and self.place.since is not None:
             added[self._settings.watermark.parameter] = self.place.since
