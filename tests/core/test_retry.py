@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from headrace.core.errors import Fatal, Retryable
+from headrace.core.errors import BreakerOpen, Fatal, Retryable
 from headrace.core.retry import RetryBudget, RetryPolicy, retrying
 from tick import TickClock
 
@@ -89,6 +89,15 @@ async def test_the_wait_the_peer_named_wins() -> None:
     clock = TickClock()
     await retrying(Flaky(*busy(1, after=120)), RetryPolicy(maximum=5), clock)
     assert clock.slept == [120]
+
+
+async def test_those_whom_a_breaker_refused_come_back_a_little_apart_and_spend_no_budget() -> None:
+    clock, budget = TickClock(), RetryBudget(ratio=0, floor=2)
+    refused = [BreakerOpen("breaker open", after=10) for _ in range(50)]
+    await retrying(Flaky(*refused), RetryPolicy(), clock, budget=budget)
+    assert all(10 <= wait <= 11 for wait in clock.slept)
+    assert len(set(clock.slept)) > 40
+    assert budget.tokens == 2
 
 
 async def test_a_peer_that_names_no_time_at_all_does_not_make_us_spin() -> None:

@@ -137,7 +137,9 @@ class _Plan:
         after = error.after
         if after is not None:
             # A peer that says "after 0" must not make us spin.
-            return max(after, self._policy.initial)
+            least = max(after, self._policy.initial)
+            # Breakers that opened together in many processes would otherwise probe together for ever.
+            return least * random.uniform(1, 1.1) if isinstance(error, BreakerOpen) else least  # noqa: S311
         return self._policy.maximum if self._exhausted else self._jitter(state)
 
     def stop(self, state: RetryCallState) -> bool:
