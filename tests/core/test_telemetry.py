@@ -187,6 +187,7 @@ class TestOn:
     def test_log_records_inside_a_span_carry_its_ids(
         self, traced: Callable[[], Collector], capsys: pytest.CaptureFixture[str]
     ) -> None:
+        before, level = logging.getLogger().handlers[:], logging.getLogger("headrace").level
         configure("json", "info")
         try:
             with telemetry.span("read"):
@@ -194,7 +195,8 @@ class TestOn:
                 logging.getLogger("foreign").warning("prose")
             event(log.info, "outside.said")
         finally:
-            logging.getLogger().handlers.clear()
+            logging.getLogger().handlers[:] = before
+            logging.getLogger("headrace").setLevel(level)
         (span,) = traced().spans()
         lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
         ids = [(line.get("trace_id"), line.get("span_id")) for line in lines]
