@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,14 @@ def write(folder: Path, first: int, count: int) -> None:
             out.write(json.dumps({"n": number, "who": f"w{number % 7}"}) + "\n")
 
 
+@contextmanager
+def serving_all(folder: Path, configuration: str) -> Iterator[Running]:
+    """Both processes at work: the ingester answers."""
+    with service(folder, configuration) as running:
+        running.until(lambda: running.raw("/api/pipelines")[0] == 200)
+        yield running
+
+
 def breaker(running: Running, name: str = LOOKUP) -> Any:
     return running.ask(f"/api/breakers/{name}")
 
@@ -85,7 +94,7 @@ def test_a_lookup_service_down_degrades_and_holds_its_pipeline_and_nothing_else(
     """Two of three pipelines are in trouble; the third goes on, and every search answers."""
     write(tmp_path, 0, 100)
     peer.faults.extend([BROKEN] * 100_000)
-    with service(tmp_path, configuration(peer)) as running:
+    with serving_all(tmp_path, configuration(peer)) as running:
         running.until(lambda: running.count("plain") == 100)
         running.until(lambda: breaker(running)["state"] == "open")
         ready = running.ask("/health/ready")
@@ -119,7 +128,7 @@ def test_a_lookup_service_down_degrades_and_holds_its_pipeline_and_nothing_else(
 def test_records_that_were_kept_unenriched_are_found_by_their_mark(tmp_path: Path, peer: Hostile) -> None:
     write(tmp_path, 0, 50)
     peer.faults.extend([BROKEN] * 100_000)
-    with service(tmp_path, configuration(peer, "keep_marked")) as running:
+    with serving_all(tmp_path, configuration(peer, "keep_marked")) as running:
         running.until(lambda: running.count("asked") == 50)
         assert count_of(running, "asked", "enriched:false") == 50
         peer.faults.clear()
@@ -132,7 +141,7 @@ def test_records_that_were_kept_unenriched_are_found_by_their_mark(tmp_path: Pat
 def test_records_that_were_rejected_are_dead_letters_with_that_reason(tmp_path: Path, peer: Hostile) -> None:
     write(tmp_path, 0, 50)
     peer.faults.extend([BROKEN] * 100_000)
-    with service(tmp_path, configuration(peer, "reject")) as running:
+    with serving_all(tmp_path, configuration(peer, "reject")) as running:
         running.until(lambda: pipeline(running, "asks")["dead_letters"] == 50)
         assert pipeline(running, "asks")["ledger"]["rejected"] == 50
         assert running.count("asked") == 0
@@ -140,7 +149,7 @@ def test_records_that_were_rejected_are_dead_letters_with_that_reason(tmp_path: 
 
 def test_an_operator_forces_a_breaker_open_and_closed_and_lets_it_go(tmp_path: Path, peer: Hostile) -> None:
     write(tmp_path, 0, 10)
-    with service(tmp_path, configuration(peer)) as running:
+    with serving_all(tmp_path, configuration(peer)) as running:
         running.until(lambda: running.count("asked") == 10)
         forced = running.ask(f"/api/breakers/{LOOKUP}", {"force": "open"})
         assert (forced["name"], forced["state"], forced["forced"]) == (LOOKUP, "open", "open")
@@ -169,11 +178,11 @@ def test_an_operator_forces_a_breaker_open_and_closed_and_lets_it_go(tmp_path: P
 def test_an_index_that_cannot_be_written_still_answers_searches(tmp_path: Path, peer: Hostile) -> None:
     """Its directory is somebody else's: its pipelines say so, its documents are found, the other index goes on."""
     write(tmp_path, 0, 50)
-    with service(tmp_path, configuration(peer)) as running:
+    with serving_all(tmp_path, configuration(peer)) as running:
         running.until(lambda: running.count("asked") == 50 == running.count("plain"))
     with RoleLock(index_directory(tmp_path / "data", "asked"), "writer"):
         write(tmp_path, 50, 50)
-        with service(tmp_path, configuration(peer)) as running:
+        with serving_all(tmp_path, configuration(peer)) as running:
             running.until(lambda: running.count("plain") == 100)
             running.until(lambda: running.ask("/health/ready")["state"] == "degraded")
             assert "index:asked" in str(running.ask("/health/ready")["reasons"])
