@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headrace.core.errors import EndOfInput, Retryable
@@ -71,6 +71,19 @@ async def test_any_failures_and_restarts_give_the_same_records_with_the_same_num
         st.tuples(st.sampled_from(["delete", "insert"]), st.integers(0, 60), st.integers(1, 15)),
     ),
     restart_after=st.sets(st.integers(0, 12)),
+)
+@example(  # the end of the list, between a deletion and an insertion
+    kind="offset",
+    count=29,
+    size=5,
+    known_size=False,
+    changes={
+        0: ("insert", 0, 9),
+        1: ("delete", 0, 1),
+        9: ("delete", 0, 8),
+        10: ("insert", 0, 1),
+    },
+    restart_after=set(),
 )
 async def test_whatever_is_deleted_and_inserted_meanwhile_no_record_that_stays_is_missed(
     server: Hostile,

@@ -196,12 +196,10 @@ class ByOffset(_Options):
         offset = after - overlap
         page = await fetch({self.parameter: offset, **self.size})
         count = len(page.records)
-        if overlap and count <= overlap and not self.is_last(page):
-            # Nothing new: the end, or a page that is small for reasons of its own. The next offset tells.
-            beyond = await fetch({self.parameter: after, **self.size})
-            if beyond.records:
-                page, offset, overlap, count = beyond, after, 0, len(beyond.records)
         ended = self.is_end(page) or count <= overlap
+        if ended and await self._goes_on(page, overlap, place, fetch):
+            # Nothing new, for this page is small for reasons of its own: again, with a smaller overlap.
+            return Look([], None, after, count, offset, page, ended=False)
         reached = after if page.unchanged or page.missing else offset + count
         most = max(count, place.count)
         repeats = await self._repeats(page, offset, place, fetch)
@@ -211,6 +209,15 @@ class ByOffset(_Options):
         assert isinstance(place.page, int)
         step = self.options.size or STEP_BACK
         return max(self.first, place.page - step) if place.page > self.first else None
+
+    async def _goes_on(self, page: Page, overlap: int, place: Place, fetch: Fetch) -> bool:
+        """Whether something follows a page that holds nothing but what was read."""
+        if not overlap or self.is_last(page):
+            return False
+        if first_unread(page.records, overlap, place.tail) != len(page.records):
+            return False
+        beyond = await fetch({self.parameter: place.page, **self.size})
+        return bool(beyond.records)
 
     async def _repeats(self, page: Page, offset: int, place: Place, fetch: Fetch) -> bool:
         """Whether another offset gives what the last one gave, and still gives: it may have been a shift."""
