@@ -180,8 +180,8 @@ async def _run(config: Path, watch: Watch, wrapper: type[WatchedIndex]) -> None:
 
 def _documents(folder: Path) -> int:
     """What a search for everything finds."""
-    from headrace.app import index_directory
     from headrace.index.tantivy import open_reader
+    from headrace.layout import index_directory
 
     reader = open_reader(index_directory(folder / "data", INDEX))
     try:

@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -25,6 +24,7 @@ from headrace.core.registry import kind
 from headrace.core.retry import RetryPolicy
 from headrace.index.base import Index, IndexContext
 from headrace.ingest.base import Source, SourceContext
+from headrace.layout import columns_file, dead_letter_file, index_directory
 from headrace.model import RawBatch
 from headrace.pipeline.capacities import INDEX_CHANNEL_BYTES, INDEX_CHANNEL_RECORDS
 from headrace.pipeline.commit import DISK_POLL_SECONDS, DiskReserve, IndexOwner
@@ -52,19 +52,6 @@ def own_interrupts() -> None:
     if threading.current_thread() is threading.main_thread() and handler is not None:
         pl.DataFrame({"n": [1]}).select(pl.col("n") + 1)
         signal.signal(signal.SIGINT, handler)
-
-
-def index_directory(data_dir: Path, name: str) -> Path:
-    return data_dir / "indexes" / name
-
-
-def run_directory(data_dir: Path) -> Path:
-    """Locks and the local socket: nothing in it outlives the processes."""
-    return data_dir / "run"
-
-
-def dead_letter_file(data_dir: Path) -> Path:
-    return data_dir / "dead_letters.sqlite"
 
 
 def make_index(config: IndexConfig, settings: Settings, clock: Clock) -> Index:
@@ -213,7 +200,7 @@ def _keeper(
     dependencies: Dependencies,
     flags: Flags | None,
 ) -> PipelineKeeper:
-    columns = KnownColumns(settings.data_dir / "columns" / f"{config.name}.arrow")
+    columns = KnownColumns(columns_file(settings.data_dir, config.name))
 
     def compile_plan(sample: RawBatch | None) -> Plan:
         plan = compile_steps(

@@ -13,7 +13,7 @@ import polars as pl
 from anyio.from_thread import start_blocking_portal
 from msgspec import ValidationError, convert, to_builtins
 
-from headrace.app import Ingester, build_ingester, index_directory, own_interrupts, run_directory
+from headrace.app import Ingester, build_ingester, own_interrupts
 from headrace.core.clock import SystemClock
 from headrace.core.errors import ConfigError
 from headrace.core.health import Health
@@ -26,6 +26,7 @@ from headrace.infer import infer_fields
 from headrace.ingest import files
 from headrace.ingest._frame import FrameSource
 from headrace.ingest.base import Source, SourceContext
+from headrace.layout import index_directory, run_directory
 from headrace.model import Ledger
 from headrace.pipeline import capacities
 from headrace.settings import IndexConfig, PipelineConfig, Settings

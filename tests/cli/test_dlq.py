@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.app import dead_letter_file
 from headrace.cli.app import FAILED, USAGE, run
+from headrace.layout import dead_letter_file
 from headrace.pipeline.deadletter import DeadLetter, DeadLetters
 
 

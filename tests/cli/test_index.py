@@ -21,9 +21,9 @@ import polars as pl
 import pytest
 
 import headrace
-from headrace.app import index_directory
 from headrace.cli.app import DONE, INTERRUPTED, REJECTED, USAGE
 from headrace.index.tantivy import open_reader, store
+from headrace.layout import index_directory
 
 FLIGHTS = """\
 carrier,flight,dep_delay,origin

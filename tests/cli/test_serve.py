@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 import headrace
-from headrace.app import index_directory
 from headrace.cli.app import FAILED, USAGE, run
+from headrace.layout import index_directory
 from services.running import Running, free_port
 
 WORDS = pl.DataFrame({"n": range(50), "word": [f"w{n % 7}" for n in range(50)]})

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.app import index_directory
 from headrace.core.errors import StoreError
 from headrace.index.tantivy import open_reader
+from headrace.layout import index_directory
 
 CONFIGURATION = """\
 data_dir: data

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flow.harness import configured, ingester, running, until
-from headrace.app import dead_letter_file
 from headrace.core.errors import Retryable
 from headrace.core.health import State
+from headrace.layout import dead_letter_file
 from headrace.model import Batch, Ledger, Position, RawBatch, Rejection
 from headrace.pipeline.deadletter import DeadLetterView
 from headrace.settings import StepConfig

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from headrace.app import dead_letter_file, index_directory
 from headrace.index.tantivy import open_reader
+from headrace.layout import dead_letter_file, index_directory
 from headrace.pipeline.deadletter import DeadLetterView
 from services.running import Running, service
 

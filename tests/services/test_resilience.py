@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from headrace.app import index_directory
 from headrace.core.lock import RoleLock
+from headrace.layout import index_directory
 from hostile import BROKEN, Hostile, Request, Response, as_json, serving
 from services.running import Running, service
 

@@ -15,8 +15,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace.app import run_directory
 from headrace.core.lock import RoleLock
+from headrace.layout import run_directory
 
 CONFIGURATION = """\
 data_dir: data

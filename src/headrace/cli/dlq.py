@@ -80,7 +80,7 @@ def show(directory: Path, letter_id: int, original: bool, as_json: bool) -> None
 
 def open_view(path: Path) -> DeadLetterView:
     """The dead letters of a data directory, or of the one a configuration names."""
-    from headrace.app import dead_letter_file
+    from headrace.layout import dead_letter_file
     from headrace.pipeline.deadletter import DeadLetterView
 
     if path.is_file():

@@ -21,7 +21,7 @@ def serve(directory: Path, host: str, port: int) -> None:
     """
     from headrace.cli.app import configure_log
     from headrace.serve.folders import FolderReaders
-    from headrace.services import serve_readers
+    from headrace.services.server import serve_readers
     from headrace.settings import ServerSettings
 
     configure_log(level="info")

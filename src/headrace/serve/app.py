@@ -1,29 +1,16 @@
-"""The two HTTP applications: what the server answers to everybody, and the ingester to the server alone."""
+"""The server's application: what everybody may ask."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Mount
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import BaseRoute, Mount
 
-from headrace.core import telemetry
-from headrace.core.errors import HeadraceError, RequestError
 from headrace.core.metrics import Metrics
-from headrace.serve import admin, breakers, documents, flags, health, search, ui
-from headrace.serve.admin import Admin
+from headrace.serve import documents, health, search, ui
+from headrace.serve.application import application
 from headrace.serve.health import HealthSource
-from headrace.serve.responses import error_response
 from headrace.serve.search import Readers
 from headrace.serve.upstream import Upstream
-
-PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
-"""Asked every few seconds by machines: traced only where the asker traces."""
 
 
 def server_app(
@@ -38,91 +25,4 @@ def server_app(
         Mount("/es", routes=data_api),
         *data_api,
     ]
-    return _application(routes, metrics)
-
-
-def ingester_app(source: Admin, health_source: HealthSource, metrics: Metrics) -> Starlette:
-    """Pipelines, breakers, flags, health and metrics, on the local socket."""
-    return _application(
-        [
-            *health.routes(health_source),
-            *admin.routes(source),
-            *breakers.routes(source),
-            *flags.routes(source),
-        ],
-        metrics,
-    )
-
-
-def _application(routes: Sequence[BaseRoute], metrics: Metrics) -> Starlette:
-    return Starlette(
-        routes=routes,
-        middleware=[Middleware(Observed, routes=routes, metrics=metrics)],
-        exception_handlers={
-            HeadraceError: _answer_error,
-            Exception: _answer_error,
-            404: _not_found,
-            405: _not_found,
-        },
-    )
-
-
-async def _answer_error(_: Request, error: Exception) -> Response:
-    if isinstance(error, HeadraceError):
-        return error_response(error)
-    # The traceback is in the log (the server writes it); a stranger is told no more than that.
-    return error_response(RequestError(500, "internal_error", f"{type(error).__name__}, see the log"))
-
-
-async def _not_found(request: Request, _: Exception) -> Response:
-    reason = f"no handler found for uri [{request.url.path}] and method [{request.method}]"
-    return error_response(RequestError(400, "illegal_argument_exception", reason))
-
-
-class Observed:
-    """Times every request under its route (never its path: labels are bounded), and traces it if asked to."""
-
-    def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute], metrics: Metrics) -> None:
-        self._app = app
-        self._routes = routes
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-        elif telemetry.is_on():
-            await self._traced(scope, receive, send)
-        else:
-            await self._timed(scope, receive, send)
-
-    async def _traced(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self._route(scope)
-        if route in PROBES and not any(name == b"traceparent" for name, _ in scope["headers"]):
-            await self._timed(scope, receive, send)
-            return
-        with telemetry.request_span(scope["method"], route, scope["headers"]) as answered:
-            answered(await self._timed(scope, receive, send))
-
-    async def _timed(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """Answer; the status of the answer."""
-        started = time.perf_counter()
-        status = 500
-
-        async def observe(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, observe)
-        finally:
-            labels = {"route": self._route(scope), "method": scope["method"], "code": str(status)}
-            self._metrics.http_seconds.labels(**labels).observe(time.perf_counter() - started)
-        return status
-
-    def _route(self, scope: Scope) -> str:
-        for route in self._routes:
-            if route.matches(scope)[0] is Match.FULL:
-                return getattr(route, "path", "other")
-        return "other"
+    return application(routes, metrics)

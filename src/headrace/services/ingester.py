@@ -1,0 +1,143 @@
+"""The ingester: runs the pipelines, holds the lock, and tells the server about itself on a local socket."""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.app import Ingester, build_ingester, own_interrupts
+from headrace.core.breaker import Force
+from headrace.core.errors import Fatal
+from headrace.core.flags import FlagsStatus
+from headrace.core.health import Health, State
+from headrace.core.lock import RoleLock
+from headrace.core.metrics import Metrics
+from headrace.core.watch import BreakerStatus
+from headrace.layout import run_directory, socket_path
+from headrace.model import Json, Ledger
+from headrace.pipeline.supervise import PipelineKeeper
+from headrace.serve.admin import PartitionStatus, PipelineStatus
+from headrace.serve.http import HttpServer, listen_unix
+from headrace.serve.local import ingester_app
+from headrace.services.process import serve_while
+from headrace.settings import Settings
+
+__all__ = ["own_interrupts", "run_ingester"]
+
+PARTITIONS_SHOWN = 1000
+
+
+class IngesterView:
+    """What the ingester tells of itself: admin, health and metrics."""
+
+    def __init__(self, ingester: Ingester) -> None:
+        self._ingester = ingester
+
+    async def readiness(self) -> tuple[State, Json]:
+        if self._ingester.flags is not None:
+            self._ingester.flags.look()
+        snapshot = self._ingester.health.snapshot()
+        body: Json = msgspec.to_builtins(snapshot)
+        return snapshot.state, body
+
+    async def metrics(self) -> bytes:
+        self.observe()
+        return self._ingester.metrics.render()
+
+    def observe(self) -> None:
+        """Set the gauges that are states, not events."""
+        metrics = self._ingester.metrics
+        if self._ingester.flags is not None:
+            self._ingester.flags.observe()
+        for keeper in self._ingester.supervisor.keepers:
+            if keeper.run is not None:
+                metrics.channel_fill.labels(channel=f"raw:{keeper.name}").set(keeper.run.channel_fill)
+                lag = keeper.run.lag
+                if lag is not None:
+                    metrics.source_lag.labels(pipeline=keeper.name).set(lag)
+            letters = self._ingester.dead_letters.count(keeper.name)
+            metrics.dead_letters.labels(pipeline=keeper.name).set(letters)
+        for owner in self._ingester.owners.values():
+            metrics.channel_fill.labels(channel=owner.channel.name).set(owner.channel.fill_ratio)
+
+    def pipelines(self) -> list[PipelineStatus]:
+        components = self._ingester.health.snapshot().components
+        statuses = []
+        for keeper in self._ingester.supervisor.keepers:
+            health = components[keeper.component]
+            marks = keeper.owner.watermarks
+            partitions = [
+                PartitionStatus(partition, position, marks.ledgers.get((name, partition), Ledger()))
+                for (name, partition), position in marks.durable.items()
+                if name == keeper.name
+            ]
+            total = Ledger()
+            for status in partitions:
+                total += status.ledger
+            statuses.append(
+                PipelineStatus(
+                    name=keeper.name,
+                    index=keeper.owner.name,
+                    state=health.state,
+                    reason=health.reason,
+                    since=health.since,
+                    restarts=keeper.restarts,
+                    channel_fill=keeper.run.channel_fill if keeper.run else 0.0,
+                    lag=keeper.run.lag if keeper.run else None,
+                    dead_letters=self._ingester.dead_letters.count(keeper.name),
+                    ledger=total,
+                    partitions=partitions[:PARTITIONS_SHOWN],
+                    breakers=self._breakers_of(keeper),
+                )
+            )
+        return statuses
+
+    def flags(self) -> FlagsStatus:
+        flags = self._ingester.flags
+        return FlagsStatus() if flags is None else flags.status()
+
+    def breakers(self) -> list[BreakerStatus]:
+        return [each.status() for each in self._ingester.dependencies.all()]
+
+    def force_breaker(self, name: str, state: Force | None) -> BreakerStatus | None:
+        found = self._ingester.dependencies.find(name)
+        if found is None:
+            return None
+        found.breaker.force(state)
+        return found.status()
+
+    def _breakers_of(self, keeper: PipelineKeeper) -> list[BreakerStatus]:
+        """Those of its source, its index, and of what its steps ask."""
+        shared = {f"source:{keeper.name}", f"index:{keeper.owner.name}"}
+        return [
+            each.status()
+            for each in self._ingester.dependencies.all()
+            if each.name in shared or each.pipeline == keeper.name
+        ]
+
+
+async def run_ingester(settings: Settings, *, until_finished: bool = False) -> None:
+    """The ingester process: lock, pipelines, and the local socket. Raises HeadraceError."""
+    with RoleLock(run_directory(settings.data_dir), "ingester"):
+        metrics, health = Metrics(), Health()
+        ingester = build_ingester(settings, metrics=metrics, health=health)
+        view = IngesterView(ingester)
+        path = socket_path(settings.data_dir)
+        http = HttpServer(ingester_app(view, view, metrics), listen_unix(path))
+        try:
+            await serve_while(
+                http,
+                lambda: _work(ingester, until_finished=until_finished),
+                stop=ingester.supervisor.stop,
+                role="ingester",
+            )
+        finally:
+            path.unlink(missing_ok=True)
+
+
+async def _work(ingester: Ingester, *, until_finished: bool) -> None:
+    """Run the pipelines; where they were to finish, Fatal names those that did not."""
+    await ingester.run(until_finished=until_finished)
+    failed = [keeper for keeper in ingester.supervisor.keepers if keeper.error is not None]
+    if until_finished and failed:
+        reasons = "; ".join(f"pipeline {keeper.name}: {keeper.error}" for keeper in failed)
+        raise Fatal(f"{len(failed)} of {len(ingester.supervisor.keepers)} pipelines failed: {reasons}")
