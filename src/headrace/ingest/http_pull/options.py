@@ -245,19 +245,19 @@ class Settings(FormatOptions, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = msgspec.field(default_factory=lambda: Size("16MiB"))
     tls: Annotated[Tls, Meta(description="whom to trust")] = Tls()
     allow_redirects_to: Annotated[
-        tuple[str, ...],
+        list[str],
         Meta(
             description="origins (`https://files.example.com`) that redirects and next URLs may lead to "
             "beside that of `url`; they are sent neither `auth` nor `headers`"
         ),
-    ] = ()
+    ] = msgspec.field(default_factory=list)
     partitions: Annotated[
-        tuple[dict[str, str | int], ...],
+        list[dict[str, str | int]],
         Meta(
             description="one pull each, with these values for the names in braces; each has its own order "
             "and position"
         ),
-    ] = ()
+    ] = msgspec.field(default_factory=list)
     concurrency: Annotated[int, Meta(ge=1, le=64, description="partitions read at once")] = 4
     epoch: Annotated[
         int, Meta(ge=0, description="raise it to read everything from the start again, as a new log")

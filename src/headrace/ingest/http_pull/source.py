@@ -57,7 +57,7 @@ class HttpPullSource:
         await self.close()
         self._exchange.open()
         query = template.query(self._settings)
-        for values in self._settings.partitions or ({},):
+        for values in self._settings.partitions or [{}]:
             start = _start(template.name(self._settings, values), query, resume_after)
             start = self._begun(start)
             self._pulls.append(Pull(self._settings, values, start, self._exchange, self._context))
