@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
 from headrace.core.clock import Clock
-from headrace.core.dependency import BOUNDED, Dependencies, Dependency, Limits
-from headrace.core.retry import RetryPolicy
 from headrace.fields import Field
 from headrace.model import Rejection
+
+if TYPE_CHECKING:  # breakers and retries are not worth their start-up time where nothing is called
+    from headrace.core.dependency import Dependencies, Dependency, Limits
+    from headrace.core.retry import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,14 @@ class TransformContext:
     dependencies: Dependencies | None = None
 
     def dependency(
-        self, noun: str, *, policy: RetryPolicy = BOUNDED, limits: Limits | None = None
+        self, noun: str, *, policy: RetryPolicy | None = None, limits: Limits | None = None
     ) -> Dependency:
         """The peer of this step, `lookup:PIPELINE.STEP`, the same one however often the step is made."""
+        from headrace.core.dependency import BOUNDED, Dependencies
+
         known = self.dependencies or Dependencies(self.clock)
         name = ".".join(part for part in (self.pipeline, self.step) if part)
-        return known.get(f"{noun}:{name}", policy=policy, limits=limits, pipeline=self.pipeline)
+        return known.get(f"{noun}:{name}", policy=policy or BOUNDED, limits=limits, pipeline=self.pipeline)
 
 
 @dataclass(frozen=True, slots=True)
