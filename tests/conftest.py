@@ -15,7 +15,7 @@ REQUIRE_SERVICES = os.environ.get("HEADRACE_REQUIRE_SERVICES") == "1"
 # Two cores are shared with whatever else runs, so no example is judged by how long it took.
 hypothesis.settings.register_profile("dev", max_examples=25, deadline=None)
 hypothesis.settings.register_profile(
-    "ci", max_examples=100, deadline=None, derandomize=True, print_blob=True, database=None
+    "ci", max_examples=50, deadline=None, derandomize=True, print_blob=True, database=None
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 

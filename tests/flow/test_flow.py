@@ -176,7 +176,7 @@ async def test_dead_letters_at_their_limit_pause_the_pipeline(tmp_path: Path) ->
     async with running(flow):
         await until(lambda: flow.health.snapshot().components["pipeline:p"].state is State.DEGRADED)
         assert "dead_letter_limit" in flow.health.snapshot().components["pipeline:p"].reason
-        await until(lambda: flow.dead_letters.count("p") == 3)
+        await until(lambda: flow.dead_letters.count("p") >= 3)
 
 
 async def test_an_idle_source_is_committed_at_once_whatever_the_interval(tmp_path: Path) -> None:
