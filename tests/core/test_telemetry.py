@@ -133,18 +133,10 @@ class TestOff:
         (warning,) = [line for line in said if line["event"] == "telemetry.unavailable"]
         assert ("warning", "install headrace[otel]") == (warning["level"], warning["next"])
 
-    def test_a_span_costs_less_than_a_microsecond_and_a_half(self) -> None:
+    def test_a_span_is_nothing(self) -> None:
         assert not telemetry.is_on()
-        best = min(self._seconds() for _ in range(20))
-        assert best / 1000 < 1.5e-6
-
-    @staticmethod
-    def _seconds() -> float:
-        started = time.perf_counter()
-        for _ in range(1000):
-            with telemetry.span("read", pipeline="p", bytes=1) as trace:
-                assert trace is None
-        return time.perf_counter() - started
+        with telemetry.span("read", pipeline="p", bytes=1) as trace:
+            assert trace is None
 
 
 class TestOn:
