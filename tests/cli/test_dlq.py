@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from headrace.cli.app import FAILED, USAGE, run
-from headrace.layout import dead_letter_file
+from headrace.core.lock import RoleLock
+from headrace.layout import dead_letter_file, run_directory
 from headrace.pipeline.deadletter import DeadLetter, DeadLetters
 
 
@@ -85,3 +86,23 @@ def test_a_directory_without_letters_is_empty_and_no_error(
 def test_an_unknown_letter_and_an_unknown_folder_are_told_apart(data_dir: Path) -> None:
     assert FAILED == run(["dlq", "show", str(data_dir), "99"])
     assert USAGE == run(["dlq", "list", str(data_dir / "nowhere")])
+
+
+def test_letters_are_deleted_by_pipeline_and_reason(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 0 == run(["dlq", "purge", str(data_dir), "sales", "--reason", "bad_json"])
+    assert "1 dead letters deleted" in capsys.readouterr().err
+    assert 0 == run(["dlq", "purge", str(data_dir), "sales"])
+    assert 0 == run(["dlq", "list", str(data_dir)])
+    assert "no dead letters" in capsys.readouterr().err
+
+
+def test_beside_a_running_ingester_nothing_is_deleted(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RoleLock(run_directory(data_dir), "ingester"):
+        assert FAILED == run(["dlq", "purge", str(data_dir), "sales"])
+    assert "is in use" in capsys.readouterr().err
+    assert 0 == run(["dlq", "list", str(data_dir), "--json"])
+    assert len(capsys.readouterr().out.splitlines()) == 2

@@ -38,14 +38,21 @@ class Running:
                 [sys.executable, "-m", "headrace.cli", *log_options, *command], stdout=out, stderr=out
             )
 
-    def ask(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> Any:
+    def ask(
+        self, path: str, body: object = None, headers: dict[str, str] | None = None, method: str | None = None
+    ) -> Any:
         """The decoded JSON answer, whatever its status; raises OSError while nobody listens."""
-        return json.loads(self.raw(path, body, headers)[1])
+        return json.loads(self.raw(path, body, headers, method)[1])
 
-    def raw(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+    def raw(
+        self, path: str, body: object = None, headers: dict[str, str] | None = None, method: str | None = None
+    ) -> tuple[int, bytes]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
-            self.base + path, data=data, headers={"content-type": "application/json", **(headers or {})}
+            self.base + path,
+            data=data,
+            headers={"content-type": "application/json", **(headers or {})},
+            method=method,
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:

@@ -187,6 +187,25 @@ def test_an_index_whose_mapping_changed_is_refused_untouched_and_still_searched(
         assert running.count("logs") == 50
 
 
+def test_a_pipeline_at_its_limit_goes_on_when_its_dead_letters_are_deleted(tmp_path: Path) -> None:
+    write(tmp_path / "a.ndjson", -9_000, 9_000)
+    write(tmp_path / "a.ndjson", 0, 10)
+    full = ONCE.replace("    index: logs", "    index: logs\n    dead_letter_limit: 3\n    batch_bytes: 64kB")
+    with service(tmp_path, full) as running:
+        running.until_ready()
+        purged = 0
+
+        def good_ones_are_there() -> bool:
+            nonlocal purged
+            purged += running.ask("/api/pipelines/logs/dead-letters", method="DELETE")["purged"]
+            return running.count("logs") == 10
+
+        running.until(good_ones_are_there)
+        running.until_finished()
+        left = running.ask("/api/pipelines")["pipelines"][0]["dead_letters"]
+        assert purged + left == 9_000
+
+
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     """With a drain that would take long: the pipeline is paused at its dead letter limit."""
     write(tmp_path / "a.ndjson", -9_000, 9_000)

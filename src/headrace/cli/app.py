@@ -35,7 +35,7 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
         "check": "Check a configuration: files, expressions, guarantees and memory.",
     },
     "Data": {
-        "dlq": "List and show rejected records.",
+        "dlq": "List, show and delete rejected records.",
         "verify": "Check an index directory offline, and repair what is safe.",
     },
     "Manage": {

@@ -20,7 +20,7 @@ DETAIL_CHARS = 60
 
 @click.group()
 def dlq() -> None:
-    """List and show rejected records.
+    """List, show and delete rejected records.
 
     DIR is the data directory, or the configuration file that names it.
     """
@@ -78,18 +78,46 @@ def show(directory: Path, letter_id: int, original: bool, as_json: bool) -> None
     click.echo(as_line(letter) if as_json else "\n".join(details(letter)))
 
 
+@dlq.command()
+@click.argument("directory", metavar="DIR", type=click.Path(exists=True, path_type=Path))
+@click.argument("pipeline")
+@click.option("--reason", help="Only those with this reason code.")
+def purge(directory: Path, pipeline: str, reason: str | None) -> None:
+    """Delete dead letters of a pipeline for good, while no ingester runs.
+
+    Beside a running one, ask it: DELETE /api/pipelines/PIPELINE/dead-letters
+    """
+    from headrace.core.lock import RoleLock
+    from headrace.layout import dead_letter_file, run_directory
+    from headrace.pipeline.deadletter import DeadLetters
+
+    data_dir = data_directory(directory)
+    with RoleLock(run_directory(data_dir), "ingester"):
+        letters = DeadLetters(dead_letter_file(data_dir))
+        letters.open({}, ())
+        try:
+            click.echo(f"{letters.purge(pipeline, reason)} dead letters deleted", err=True)
+        finally:
+            letters.close()
+
+
 def open_view(path: Path) -> DeadLetterView:
     """The dead letters of a data directory, or of the one a configuration names."""
     from headrace.layout import dead_letter_file
     from headrace.pipeline.deadletter import DeadLetterView
 
+    return DeadLetterView(dead_letter_file(data_directory(path)))
+
+
+def data_directory(path: Path) -> Path:
+    """A data directory, or the one that a configuration names."""
     if path.is_file():
         from headrace.settings import load
 
-        path = load(path).data_dir
-    elif not path.is_dir():
+        return load(path).data_dir
+    if not path.is_dir():
         raise ConfigError(f"{path} is neither a data directory nor a configuration file")
-    return DeadLetterView(dead_letter_file(path))
+    return path
 
 
 def as_line(letter: DeadLetter) -> str:

@@ -274,7 +274,8 @@ class PipelineRun:
             return
         self._pause(
             f"{self._dead_letter_limit:,} dead letters, the limit of pipeline {self.pipeline}: "
-            "look at them with `headrace dlq list`, then raise `dead_letter_limit` or purge them"
+            "look at them with `headrace dlq list`, then delete them with `headrace dlq purge` "
+            "(or DELETE /api/pipelines/NAME/dead-letters), or raise `dead_letter_limit`"
         )
         event(log.warning, "pipeline.paused", pipeline=self.pipeline, reason="dead_letters_full")
         while self._dead_letters.kept(self.pipeline) >= self._dead_letter_limit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import anyio.to_thread
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -45,19 +46,32 @@ class PipelineStatus(msgspec.Struct, frozen=True):
 class Admin(Breakers, FlagSource, Protocol):
     def pipelines(self) -> list[PipelineStatus]: ...
 
+    def purge(self, pipeline: str, reason: str | None) -> int:
+        """Delete a pipeline's dead letters for good; how many."""
+        ...
+
 
 def routes(admin: Admin) -> list[BaseRoute]:
     async def pipelines(request: Request) -> Response:
         return json_response(request, {"pipelines": msgspec.to_builtins(admin.pipelines())})
 
     async def pipeline(request: Request) -> Response:
+        return json_response(request, msgspec.to_builtins(status_of(request)))
+
+    async def purge(request: Request) -> Response:
+        name, reason = status_of(request).name, request.query_params.get("reason")
+        purged = await anyio.to_thread.run_sync(admin.purge, name, reason)
+        return json_response(request, {"purged": purged})
+
+    def status_of(request: Request) -> PipelineStatus:
         name = request.path_params["name"]
         found = [status for status in admin.pipelines() if status.name == name]
         if not found:
             raise RequestError(404, "resource_not_found_exception", f"no pipeline is called {name!r}")
-        return json_response(request, msgspec.to_builtins(found[0]))
+        return found[0]
 
     return [
         Route("/api/pipelines", pipelines, methods=["GET"]),
         Route("/api/pipelines/{name}", pipeline, methods=["GET"]),
+        Route("/api/pipelines/{name}/dead-letters", purge, methods=["DELETE"]),
     ]

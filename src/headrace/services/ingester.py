@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import msgspec
 
 from headrace.app import Ingester, build_ingester, own_interrupts
@@ -10,6 +12,7 @@ from headrace.core.errors import Fatal
 from headrace.core.flags import FlagsStatus
 from headrace.core.health import Health, State
 from headrace.core.lock import RoleLock
+from headrace.core.log import event
 from headrace.core.metrics import Metrics
 from headrace.core.watch import BreakerStatus
 from headrace.layout import run_directory, socket_path
@@ -22,6 +25,8 @@ from headrace.services.process import serve_while
 from headrace.settings import Settings
 
 __all__ = ["own_interrupts", "run_ingester"]
+
+log = logging.getLogger(__name__)
 
 PARTITIONS_SHOWN = 1000
 
@@ -90,6 +95,11 @@ class IngesterView:
                 )
             )
         return statuses
+
+    def purge(self, pipeline: str, reason: str | None) -> int:
+        purged = self._ingester.dead_letters.purge(pipeline, reason)
+        event(log.warning, "deadletters.purged", pipeline=pipeline, reason=reason, letters=purged)
+        return purged
 
     def flags(self) -> FlagsStatus:
         flags = self._ingester.flags

@@ -218,7 +218,7 @@ class DeadLetters:
         if before >= self._limit and kept > before:
             raise DeadLettersFull(
                 f"pipeline {pipeline!r} keeps {before} dead letters, its limit is {self._limit}: "
-                "replay or purge some, or raise the limit",
+                "delete some, or raise the limit",
                 after=5.0,
             )
         return 0
