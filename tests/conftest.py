@@ -12,11 +12,13 @@ import leftovers
 
 REQUIRE_SERVICES = os.environ.get("HEADRACE_REQUIRE_SERVICES") == "1"
 
-# Two cores are shared with whatever else runs, so no example is judged by how long it took.
-hypothesis.settings.register_profile("dev", max_examples=25, deadline=None)
+# Two cores are shared with whatever else runs, so no example is judged by how long it took. `dev` and `ci`
+# draw the same examples every time: a failure is the change's, not the dice's. `explore` is for finding more.
+hypothesis.settings.register_profile("dev", max_examples=25, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile(
     "ci", max_examples=50, deadline=None, derandomize=True, print_blob=True, database=None
 )
+hypothesis.settings.register_profile("explore", max_examples=300, deadline=None, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 os.environ[leftovers.MARK] = str(os.getpid())

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 import polars as pl
+from polars import selectors
 
 from headrace.core.errors import ConfigError
 from headrace.core.registry import suggest
@@ -98,7 +99,15 @@ def parse_field(declared: object) -> Field:
     return field
 
 
-def cast(column: str, dtype: pl.DataType, field: Field, *, coerce: bool) -> pl.Expr:
+def named(name: str) -> pl.Expr:
+    """The column of exactly this name.
+
+    `pl.col` reads `*` and `^…$` as patterns, and a record may have such a key.
+    """
+    return selectors.by_name(name).as_expr() if name == "*" or name.startswith("^") else pl.col(name)
+
+
+def cast(name: str, dtype: pl.DataType, field: Field, *, coerce: bool) -> pl.Expr:
     """The column's values as the field's frame type; null where a value cannot become one.
 
     Row-wise and exact, so a value failed exactly where the input is not null and the result is. Without
@@ -107,17 +116,17 @@ def cast(column: str, dtype: pl.DataType, field: Field, *, coerce: bool) -> pl.E
     dates, checked texts as ip addresses, one value as a list of one. `coerce` adds numbers and booleans
     written as text (spaces around them ignored), integral floats as integers, finite floats as text.
     """
-    value = pl.col(column)
+    value = named(name)
     if field.kind is FieldType.JSON:
         return value
     if isinstance(dtype, pl.Array):
         value, dtype = value.arr.to_list(), pl.List(dtype.inner)
     if field.array and isinstance(dtype, pl.List):
-        return _list(value, _dtype(dtype.inner), field, coerce=coerce).alias(column)
+        return _list(value, _dtype(dtype.inner), field, coerce=coerce).alias(name)
     converted = _scalar(value, dtype, field, coerce=coerce)
     if field.array:
         converted = pl.when(converted.is_not_null()).then(pl.concat_list(converted))
-    return converted.alias(column)
+    return converted.alias(name)
 
 
 def _dtype(inner: pl.DataType | pl.datatypes.DataTypeClass) -> pl.DataType:

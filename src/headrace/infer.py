@@ -24,7 +24,7 @@ def infer_fields(sample: pl.DataFrame) -> dict[str, Field]:
     """A field for every column whose type is plain; structs and lists of them are left to dynamic fields."""
     fields = {}
     for name in sample.columns:
-        if name == RECORD or name.startswith("_"):
+        if name == RECORD or name.startswith("_") or not name.strip():
             continue
         field = _field(sample[name])
         if field is not None:

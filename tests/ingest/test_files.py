@@ -695,3 +695,11 @@ async def _play(folder: Path, script: list[str]) -> None:
     await source.close()
     records(got)
     assert list(range(1, rotator.written + 1)) == sorted(ns(got))
+
+
+def test_a_half_line_is_never_joined_with_another_files_line() -> None:
+    """Read to the middle of a line; the file is copied and truncated, and a longer line written anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        anyio.run(_play, Path(folder), ["half_append", "read", "copy_truncate", "append"])
+    with tempfile.TemporaryDirectory() as folder:
+        anyio.run(_play, Path(folder), ["append", "half_append", "read", "copy_truncate", "append", "append"])

@@ -11,7 +11,7 @@ import polars as pl
 from msgspec import Meta
 
 from headrace.core.errors import ConfigError
-from headrace.fields import IP, IPV4, IPV6, POLARS_TYPES, Field, FieldType, cast, from_iso
+from headrace.fields import IP, IPV4, IPV6, POLARS_TYPES, Field, FieldType, cast, from_iso, named
 
 Scalar = bool | int | float | str
 Characters = Annotated[int, Meta(ge=0)]
@@ -83,12 +83,12 @@ def checks(name: str, rule: Rule, field: Field) -> list[Check]:
     found: list[Check] = []
 
     def add(reason: str, expected: str, broken: Callable[[pl.Expr], pl.Expr]) -> None:
-        column = pl.col(name)
+        column = named(name)
         each = column.list.eval(broken(pl.element())).list.any() if field.array else broken(column)
         found.append(Check(reason, each, expected))
 
     if rule.required:
-        found.append(Check("missing_field", pl.col(name).is_null(), "a value"))
+        found.append(Check("missing_field", named(name).is_null(), "a value"))
     if rule.min is not None:
         least = _literal(rule.min, field, "min")
         add("below_min", f"at least {rule.min}", lambda value: value < least)

@@ -15,6 +15,7 @@ from msgspec import Meta
 from headrace.core.errors import ConfigError
 from headrace.core.log import event
 from headrace.core.registry import suggest
+from headrace.fields import named
 from headrace.model import RECORD, RESERVED, Rejection
 from headrace.transform._table import HIT, TablePlan, key_name, key_text, read_table, signature, value_name
 from headrace.transform.base import Outcome, TransformContext
@@ -151,7 +152,7 @@ class Lookup:
         keys = []
         for index, name in enumerate(self._keys):
             text = key_text(name, frame.schema[name])
-            never = pl.when(pl.col(name).is_null()).then(pl.lit(None, dtype=pl.String))
+            never = pl.when(named(name).is_null()).then(pl.lit(None, dtype=pl.String))
             keys.append((never if text is None else text).alias(key_name(index)))
         on = [key_name(index) for index in range(len(keys))]
         return frame.with_columns(keys).join(self._table, on=on, how="left", maintain_order="left")
@@ -166,7 +167,7 @@ class Lookup:
             if self._settings.on_miss == "default":
                 otherwise = pl.lit(self._settings.default.get(name), dtype=dtype)
             elif joined.schema.get(name) == dtype:
-                otherwise = pl.col(name)
+                otherwise = named(name)
             added.append(pl.when(hit).then(pl.col(value_name(name))).otherwise(otherwise).alias(name))
         return joined.with_columns(added)
 

@@ -9,6 +9,7 @@ import msgspec
 import polars as pl
 
 from headrace.core.errors import ConfigError
+from headrace.fields import named
 from headrace.model import RECORD, Rejection
 from headrace.transform._columns import refuse_reserved, require_known
 from headrace.transform.base import Outcome, TransformContext
@@ -51,7 +52,7 @@ class Rename:
         in_the_way = [new for new in self._names.values() if new in frame.columns and new not in self._names]
         if not in_the_way:
             return Outcome(frame.rename(self._names))
-        taken = frame.select(pl.any_horizontal(pl.col(in_the_way).is_not_null())).to_series()
+        taken = frame.select(pl.any_horizontal([named(new).is_not_null() for new in in_the_way])).to_series()
         kept = frame.filter(~taken).drop(in_the_way).rename(self._names)
         return Outcome(kept, tuple(self._rejected(frame.filter(taken), in_the_way)))
 

@@ -14,6 +14,7 @@ from typing import Final
 import polars as pl
 
 from headrace.core.errors import ConfigError
+from headrace.fields import named
 from headrace.model import RECORD, Rejection
 from headrace.transform._fence import compile_expression, refuse_casts_of_text, unknown_field
 
@@ -90,7 +91,7 @@ class Program:
         if not other:
             return self._finished(*self._attempt(frame))
         # A null has no type of its own: it is taken as the bound one, whatever its neighbours are.
-        nulls = frame.select(pl.all_horizontal(pl.col(other).is_null())).to_series()
+        nulls = frame.select(pl.all_horizontal([named(name).is_null() for name in other])).to_series()
         as_bound = frame.filter(nulls).with_columns(
             [pl.lit(None, dtype=self._inputs[name]).alias(name) for name in other]
         )
@@ -155,7 +156,7 @@ class Program:
         found = values.schema[name]
         if found == dtype or isinstance(dtype, pl.Null):
             return values, []
-        column = pl.col(name)
+        column = named(name)
         if isinstance(found, pl.Null):
             return values.with_columns(column.cast(dtype)), []
         if found.is_numeric() and dtype.is_numeric():

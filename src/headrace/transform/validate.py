@@ -13,7 +13,7 @@ import polars as pl
 
 from headrace.core.errors import ConfigError
 from headrace.core.registry import suggest
-from headrace.fields import Field, FieldType, cast, parse_field
+from headrace.fields import Field, FieldType, cast, named, parse_field
 from headrace.model import RECORD, RESERVED, Rejection
 from headrace.transform._rules import Check, Rule, checks
 from headrace.transform.base import Outcome, TransformContext
@@ -74,7 +74,7 @@ class Validate:
         assert field is not None, "bound before applied"
         coerce = self._rules[name].coerce
         if coerce is False and field.kind is not FieldType.JSON and not _same(dtype, field):
-            return pl.when(pl.col(name).is_null()).then(pl.lit(None, dtype=field.dtype)).alias(name)
+            return pl.when(named(name).is_null()).then(pl.lit(None, dtype=field.dtype)).alias(name)
         return cast(name, dtype, field, coerce=bool(coerce))
 
     def _lost(self, given: pl.DataFrame, converted: pl.DataFrame) -> pl.Series:

@@ -9,11 +9,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import headrace
 from headrace.model import RECORD
 from writing import batch, documents, matches, reasons, rows, sources, writer
 
@@ -240,3 +242,12 @@ def test_a_source_is_written_in_the_order_of_its_fields(tmp_path: Path) -> None:
     assert [json.dumps(source) for source in sources(tmp_path / "i")] == [
         '{"b": 1, "c": "x"}', '{"b": 2, "a": 5, "c": "y"}'
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["*", "^a.*$", "^", "", "a b", 'a"b'])
+def test_a_name_that_could_be_a_pattern_is_only_a_name(name: str, tmp_path: Path) -> None:
+    """Polars reads `*` and `^…$` as patterns; a record may have such a key, at the top or inside."""
+    row = {name: 1.5, "other": "x", "deep": {name: "y", "z": 2}}
+    with headrace.index(pl.DataFrame([row]), into=tmp_path) as index:
+        (hit,) = index.search("*").hits
+        assert msgspec.json.decode(hit.source) == row

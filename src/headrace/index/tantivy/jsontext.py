@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from headrace.fields import named
+
 
 def object_text(frame: pl.DataFrame, height: int) -> pl.Series:
     """Each row as a JSON object, fields in the frame's order, those that are null left out.
@@ -13,7 +15,7 @@ def object_text(frame: pl.DataFrame, height: int) -> pl.Series:
     present = [name for name in frame.columns if frame[name].null_count() < height]
     if not present:
         return pl.Series(["{}"], dtype=pl.String).new_from_index(0, height)
-    values = frame.select(plain(pl.col(name), frame.schema[name]).alias(name) for name in present)
+    values = frame.select(plain(named(name), frame.schema[name]).alias(name) for name in present)
     nullable = [name for name in present if values[name].null_count()]
     if not nullable:
         return values.select(_encoded(present)).to_series()
@@ -21,7 +23,7 @@ def object_text(frame: pl.DataFrame, height: int) -> pl.Series:
 
 
 def _encoded(names: list[str]) -> pl.Expr:
-    return pl.struct(names).struct.json_encode()
+    return pl.struct([named(name) for name in names]).struct.json_encode()
 
 
 def _pieces(names: list[str], nullable: set[str]) -> pl.Expr:
@@ -34,7 +36,7 @@ def _pieces(names: list[str], nullable: set[str]) -> pl.Expr:
             continue
         if run:
             pieces.append(_bare(run))
-        pieces.append(pl.when(pl.col(name).is_not_null()).then(_bare([name])))
+        pieces.append(pl.when(named(name).is_not_null()).then(_bare([name])))
         run = []
     if run:
         pieces.append(_bare(run))
@@ -63,7 +65,11 @@ def plain(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         inner = dtype_of(dtype.inner)
         return value if _is_plain(inner) else value.list.eval(plain(pl.element(), inner))
     if isinstance(dtype, pl.Struct) and not _is_plain(dtype):
-        fields = [plain(value.struct.field(f.name), dtype_of(f.dtype)).alias(f.name) for f in dtype.fields]
+        # By number: a name such as `*` would be read as a pattern.
+        fields = [
+            plain(value.struct[number], dtype_of(f.dtype)).alias(f.name)
+            for number, f in enumerate(dtype.fields)
+        ]
         return pl.when(value.is_not_null()).then(pl.struct(fields))
     return value
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import polars as pl
 
-from headrace.fields import Field, FieldType, cast
+from headrace.fields import Field, FieldType, cast, named
 from headrace.index.tantivy.jsontext import dtype_of, object_text, plain
 from headrace.index.tantivy.schema import DYNAMIC, DYNAMIC_TEXT, ID, SOURCE, EngineSchema
 from headrace.model import RECORD, RESERVED, Rejection
@@ -126,7 +126,7 @@ class RowFormat:
         """What has no engine field of its own, by path (a dot in a key is a path to the engine)."""
         leaves: dict[str, pl.Expr] = {}
         for name, dtype in user.schema.items():
-            for path, value in _leftover(name, pl.col(name), dtype, self.schema.columns):
+            for path, value in _leftover(name, named(name), dtype, self.schema.columns):
                 leaves.setdefault(path, value.alias(path))
         return user.select(leaves.values())
 
@@ -151,7 +151,9 @@ class RowFormat:
         key = ", ".join(self.key)
         if missing.any():
             present = [name for name in user.columns if name in self.key]
-            found = user.select(pl.struct(present) if present else pl.lit("nothing")).to_series()
+            found = user.select(
+                pl.struct([named(name) for name in present]) if present else pl.lit("nothing")
+            ).to_series()
             yield _Refusal(missing, "missing_id", f"{key}: a value to make the id of", _tall(found, user))
         length = ids.str.len_bytes()
         long = (length > LONGEST_ID).fill_null(value=False)
@@ -202,7 +204,7 @@ class RowFormat:
         unknown: pl.DataFrame,
     ) -> pl.Series:
         lists = [name for name, dtype in typed.schema.items() if isinstance(dtype, pl.List)]
-        columns = typed.with_columns(pl.col(lists).list.drop_nulls()).rename(
+        columns = typed.with_columns(named(name).list.drop_nulls() for name in lists).rename(
             self.schema.columns, strict=False
         )
         dynamic = self._dynamic_text(raw, failed, unknown)
@@ -221,7 +223,7 @@ class RowFormat:
             )
             failed = {}
         conflicts = [
-            raw.select(pl.when(where).then(pl.col(name)).alias(name)).to_series()
+            raw.select(pl.when(where).then(named(name)).alias(name)).to_series()
             for name, where in failed.items()
         ]
         columns = unknown.with_columns(conflicts) if unknown.width else pl.DataFrame(conflicts)
@@ -241,10 +243,10 @@ def _declared_inside(path: str, fields: Mapping[str, Field]) -> bool:
 def _locate(schema: Mapping[str, pl.DataType], name: str) -> pl.Expr | None:
     """A column by its name, or by its path through structs."""
     if name in schema:
-        return pl.col(name)
+        return named(name)
     head, *path = name.split(".")
     dtype = schema.get(head)
-    value = pl.col(head)
+    value = named(head)
     for part in path:
         inner = _struct_fields(dtype) if isinstance(dtype, pl.Struct) else {}
         if part not in inner:
@@ -273,13 +275,13 @@ def _leftover(
 def _without_nan(frame: pl.DataFrame) -> pl.DataFrame:
     floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
     lists = [
-        pl.col(name).list.eval(pl.element().fill_nan(None))
+        named(name).list.eval(pl.element().fill_nan(None))
         for name, dtype in frame.schema.items()
         if isinstance(dtype, pl.List) and dtype.inner.is_float()
     ]
     if not floats and not lists:
         return frame
-    return frame.with_columns(pl.col(floats).fill_nan(None), *lists)
+    return frame.with_columns(*(named(name).fill_nan(None) for name in floats), *lists)
 
 
 def _id_part(user: pl.DataFrame, typed: pl.DataFrame, name: str) -> pl.Series:

@@ -30,6 +30,10 @@ INFERRED: Final = 1 << 20
 """Bytes a CSV file's layout is inferred from at most: 1,000 records of 1 kB."""
 
 
+COMPARED: Final = 64 << 10
+"""Bytes of an unfinished line that are compared with the file before more is read."""
+
+
 class Replaced(Exception):
     """The file is no longer the one that was read so far."""
 
@@ -129,15 +133,17 @@ class TextLog:
 
     def check_same(self) -> None:
         """Raise Replaced if the file was truncated, or rewritten in place."""
-        if self.identity() is None or not self.trail.offset:
+        if self.identity() is None or not (self.trail.offset or self._buffer):
             return
         assert isinstance(self._stream, PlainStream)
         handle = self._stream.file.fileno()
         if os.fstat(handle).st_size < self.trail.offset + len(self._buffer):
             raise Replaced(self.found.name)
         head, tail = self.trail.head, self.trail.tail
-        same_tail = os.pread(handle, len(tail), self.trail.offset - len(tail)) == tail
-        if not same_tail or os.pread(handle, len(head), 0) != head:
+        # A half line that waits for its end must not be joined with the rest of another file's line.
+        waiting = self._buffer[:COMPARED]
+        expected = ((0, head), (self.trail.offset - len(tail), tail), (self.trail.offset, waiting))
+        if any(os.pread(handle, len(known), at) != known for at, known in expected):
             raise Replaced(self.found.name)
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from headrace.fields import named
 from headrace.ingest.formats.base import CsvLayout, text_of
 from headrace.ingest.formats.dialect import FLOAT, LONG_INTEGER, quote_arguments
 from headrace.ingest.formats.ndjson import utf8_error
@@ -171,7 +172,7 @@ class CsvDecoder:
         return list(zip(self._layout.columns, self._layout.types, strict=True))
 
     def _cast(self, name: str, kind: str) -> pl.Expr:
-        column = pl.col(name)
+        column = named(name)
         present = pl.when(~column.is_in(self._nulls(kind))).then(column)
         if kind == "integer":
             exact = (
