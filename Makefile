@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -q
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-quick torture docs pins clean
+.PHONY: help demo test check format bench bench-quick torture explore docs pins clean
 
 help:  ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ test: $(READY)  ## run the tests (those that need a missing program are skipped 
 check: $(READY)  ## all that is checked without running: format, lint, types, layers, docs, names
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
-	@$(PY) -m mypy src tests
+	@$(PY) -m mypy src tests benches
 	@$(VENV)/bin/lint-imports --no-cache
 	@$(PY) scripts/scan.py
 	@$(PY) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
@@ -40,6 +40,9 @@ bench-quick: $(READY)  ## the same on a tenth of the records
 
 torture: $(READY)  ## 100 real kills at random moments, each record counted afterwards
 	@$(PY) -m pytest -m torture --timeout=0 $(PYTEST_ARGS)
+
+explore: $(READY)  ## property tests with many new examples, to find what nobody thought of
+	@HYPOTHESIS_PROFILE=explore $(PY) -m pytest --timeout=900 $(PYTEST_ARGS)
 
 docs: $(READY)  ## build the documentation into docs/_build/html
 	@$(PY) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
