@@ -167,8 +167,8 @@ async def test_a_source_that_cannot_be_opened_is_left_to_probes_and_the_pipeline
     assert [row["n"] for row in index.rows] == list(range(50))
     assert source.reached == 9
     labels = {"dependency": "source:p", "reason": "breaker_open"}
-    # The fifth failure opens it, and three probes fail: each wait of the policy is far shorter than the breaker's.
-    assert (metrics.registry.get_sample_value("headrace_retries_total", labels) or 0) >= 4
+    # The fifth failure opens it: the next try, a millisecond or so later, is refused without a call.
+    assert (metrics.registry.get_sample_value("headrace_retries_total", labels) or 0) >= 1
     assert "breaker:source:p" not in flow.health.snapshot().components
 
 
