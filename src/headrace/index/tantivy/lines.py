@@ -14,6 +14,8 @@ from headrace.model import RECORD, PartitionKey
 
 LINE: Final = "_line"
 
+_QUOTED_ID: Final = pl.concat_str([pl.lit('"'), pl.col(ID), pl.lit('"')])
+
 
 def numbered(frames: tuple[pl.DataFrame, ...]) -> list[pl.DataFrame]:
     """Frames with ORDINAL: the how manieth row of its record each row is."""
@@ -51,8 +53,8 @@ def derived_id(key: PartitionKey) -> pl.Expr:
     )
 
 
-def line(rows: pl.DataFrame) -> pl.Expr:
-    """One document as the engine reads it."""
+def line(rows: pl.DataFrame, *, declared: bool) -> pl.Expr:
+    """One document as the engine reads it. A declared id may hold anything, a derived one is plain."""
     body = pl.col(SOURCE) if rows[BODY].null_count() == rows.height else pl.coalesce(BODY, SOURCE)
     if (rows.select(body.str.len_bytes().min()).item() or 0) == len("{}"):
         rest = pl.when(body == "{}").then(pl.lit('"}')).otherwise('",' + body.str.slice(1))
@@ -64,7 +66,7 @@ def line(rows: pl.DataFrame) -> pl.Expr:
             pl.lit(f'{{"{SEQ}":'),
             pl.col(SEQ),
             pl.lit(f',"{ID}":'),
-            _id_text(rows),
+            _id_text(rows) if declared else _QUOTED_ID,
             pl.lit(f',"{SOURCE}":"'),
             pl.col(SOURCE).str.encode("base64"),
             *fields,
@@ -77,4 +79,4 @@ def _id_text(rows: pl.DataFrame) -> pl.Expr:
     if rows[ID].str.contains(r'["\\\x00-\x1f]').any():
         encoded = object_text(rows.select(ID), rows.height)
         return pl.lit(encoded).str.strip_prefix(f'{{"{ID}":').str.strip_suffix("}")
-    return pl.concat_str([pl.lit('"'), pl.col(ID), pl.lit('"')])
+    return _QUOTED_ID

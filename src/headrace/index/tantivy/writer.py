@@ -217,7 +217,7 @@ class Writer:
         else:
             rows = rows.with_columns(derived_id(key))
         self._seq = following
-        lines = rows.select(line(rows)).to_series().to_list()
+        lines = rows.select(line(rows, declared=bool(self._format.key))).to_series().to_list()
         return self._feed(engine, lines, rows, key)
 
     def _feed(

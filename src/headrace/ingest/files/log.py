@@ -183,7 +183,8 @@ class TextLog:
         """A batch from the buffer's first `most` bytes; starts to skip a record that is too large."""
         assert self._splitter is not None
         limit = self._reading.settings.max_record_bytes
-        window = self._buffer[:most]
+        # Large batches take what the last read brought beyond them: no copy is as cheap as none.
+        window = self._buffer if most >= CHUNK else self._buffer[:most]
         final = self._final and len(window) == len(self._buffer)
         try:
             taken = self._splitter.take(window, final=final, limit=limit)
@@ -223,7 +224,8 @@ class TextLog:
         return self._batch(head[: min(size, KEPT_BYTES)], 1, TooLarge(where, size, limit))
 
     def _consume(self, size: int) -> None:
-        self.trail.advance(self._buffer[:size])
+        with memoryview(self._buffer) as view:
+            self.trail.advance(view[:size])
         self._buffer = self._buffer[size:]
 
     def _batch(self, payload: bytes, numbers: int, decoder: Decoder) -> RawBatch:

@@ -68,10 +68,11 @@ class Trail:
         self.head = b""
         self.tail = b""
 
-    def advance(self, data: bytes) -> None:
+    def advance(self, data: bytes | memoryview) -> None:
         if len(self.head) < HEAD:
-            self.head += data[: HEAD - len(self.head)]
-        self.tail = (self.tail + data)[-TAIL:] if len(data) < TAIL else data[-TAIL:]
+            self.head += bytes(data[: HEAD - len(self.head)])
+        last = bytes(data[-TAIL:])
+        self.tail = last if len(last) == TAIL else (self.tail + last)[-TAIL:]
         self.offset += len(data)
 
     def matches(self, mark: Mark) -> bool:
