@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +19,8 @@ import msgspec
 
 from headrace.core.errors import StoreError
 from headrace.index.tantivy import open_reader
-from headrace.layout import index_directory
+from headrace.layout import index_directory, socket_path
+from headrace.serve.http import reachable
 
 CONFIGURATION = """\
 data_dir: data
@@ -107,20 +109,30 @@ class Campaign:
             self.kept += 1
 
     def _finish(self) -> None:
-        ready = self.folder / "data" / "run" / "ingester.sock"
-        ready.unlink(missing_ok=True)  # the one of the process killed last
         process = self._start()
         try:
             deadline = time.monotonic() + FINISH_SECONDS
-            while not (ready.exists() and self._documents() >= self.records) and time.monotonic() < deadline:
+            while not (self._answers() and self._documents() >= self.records) and time.monotonic() < deadline:
                 assert process.poll() is None, (self.folder / "log").read_text()
                 time.sleep(0.05)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=30) == 0, (self.folder / "log").read_text()
+            code = process.wait(timeout=30)
+            assert code == 0, (code, (self.folder / "log").read_text())
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+    def _answers(self) -> bool:
+        """Whether the process is past its start: before that a signal just ends it."""
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(2)
+            try:
+                asking.connect(reachable(socket_path(self.folder / "data")))
+                asking.sendall(b"GET /health/live HTTP/1.0\r\n\r\n")
+                return b" 200 " in asking.recv(64)
+            except OSError:
+                return False
 
     @property
     def _index(self) -> Path:

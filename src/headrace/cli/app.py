@@ -127,7 +127,7 @@ def leave(code: int) -> NoReturn:
 
     Everything of ours is closed by now. The native libraries' threads are not, and while the interpreter
     and their allocators are torn down beneath them a finished run was seen to end with a segmentation
-    fault (twice in thousands of runs), and so with the wrong exit code.
+    fault (once in thousands of runs), and so with the wrong exit code.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
