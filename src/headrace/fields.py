@@ -6,6 +6,7 @@ beside ours and reported back as given.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -105,6 +106,20 @@ def named(name: str) -> pl.Expr:
     `pl.col` reads `*` and `^…$` as patterns, and a record may have such a key.
     """
     return selectors.by_name(name).as_expr() if name == "*" or name.startswith("^") else pl.col(name)
+
+
+def located(schema: Mapping[str, pl.DataType], name: str) -> tuple[pl.Expr, pl.DataType] | None:
+    """A column by its name, or by its path through structs, and its type; None if there is none."""
+    if name in schema:
+        return named(name), schema[name]
+    head, *path = name.split(".")
+    value, dtype = named(head), schema.get(head)
+    for part in path:
+        inner = {each.name: each.dtype for each in dtype.fields} if isinstance(dtype, pl.Struct) else {}
+        if part not in inner:
+            return None
+        value, dtype = value.struct.field(part), _dtype(inner[part])
+    return None if dtype is None else (value, dtype)
 
 
 def cast(name: str, dtype: pl.DataType, field: Field, *, coerce: bool) -> pl.Expr:

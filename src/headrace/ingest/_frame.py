@@ -19,8 +19,8 @@ from headrace.model import RECORD, RESERVED, Decoded, Position, RawBatch
 ROWS = 20_000
 
 
-class _Rows:
-    """The payload is rows already."""
+class Rows:
+    """The decoder of batches whose payload is rows already."""
 
     def decode(self, raw: RawBatch) -> Decoded:
         assert isinstance(raw.payload, pl.DataFrame)
@@ -46,7 +46,7 @@ class FrameSource:
             )
         self._frame = frame
         self._clock = clock
-        self._decoder = _Rows()
+        self._decoder = Rows()
         self._partition = f"frame-{_fingerprint(frame)}#0"
         self._next = 0
 

@@ -14,7 +14,7 @@ from headrace.core.errors import ConfigError
 from headrace.core.flags import LOOK_SECONDS, Flags, Use, problem_of
 from headrace.core.log import event
 from headrace.core.registry import suggest
-from headrace.fields import Field, cast
+from headrace.fields import Field, cast, located
 from headrace.model import RECORD
 from headrace.settings import PipelineConfig, Settings, StepConfig
 from headrace.settings.flagfile import read_flag_file
@@ -225,7 +225,7 @@ def _until(names: Iterator[str], end: str) -> Iterator[str]:
 
 def _key_problem(name: str, schema: pl.Schema, fields: Mapping[str, Field]) -> str:
     known = [column for column in schema if column != RECORD]
-    found = _located(schema, name)
+    found = located(schema, name)
     if found is None:
         return f"unknown field {name!r}, {suggest(name, known)}"
     declared = fields[name].dtype if name in fields else None
@@ -243,7 +243,7 @@ def _can_be_key(dtype: pl.DataType) -> bool:
 
 def _key_part(frame: pl.DataFrame, name: str, fields: Mapping[str, Field]) -> pl.Series:
     """One field of the key as text; a declared one has one spelling, whatever type a record gave it in."""
-    found = _located(frame.schema, name)
+    found = located(frame.schema, name)
     if found is None:
         return _nothing(frame.height)
     given = frame.select(found[0].alias(name))
@@ -267,18 +267,3 @@ def _as_text(values: pl.Series) -> pl.Series:
 
 def _nothing(height: int) -> pl.Series:
     return pl.repeat(None, height, dtype=pl.String, eager=True)
-
-
-def _located(schema: Mapping[str, pl.DataType], name: str) -> tuple[pl.Expr, pl.DataType] | None:
-    """A column by its name, or by its path through structs, and its type."""
-    if name in schema:
-        return pl.col(name), schema[name]
-    head, *path = name.split(".")
-    value, dtype = pl.col(head), schema.get(head)
-    for part in path:
-        inner = {each.name: each.dtype for each in dtype.fields} if isinstance(dtype, pl.Struct) else {}
-        if part not in inner:
-            return None
-        found = inner[part]
-        value, dtype = value.struct.field(part), found if isinstance(found, pl.DataType) else found()
-    return None if dtype is None else (value, dtype)

@@ -19,16 +19,15 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 import anyio
-import msgspec
 import polars as pl
 
 from headrace.core.errors import EndOfInput, Retryable, Rewound
 from headrace.fields import Field
+from headrace.ingest._frame import Rows
 from headrace.ingest.base import Guarantee
 from headrace.model import (
     RECORD,
     Batch,
-    Decoded,
     Ledger,
     PartitionKey,
     Position,
@@ -114,19 +113,6 @@ PAUSE: Final = Step.PAUSE
 Row: TypeAlias = Mapping[str, object]
 
 
-class _Rows:
-    """The decoder of scripted batches: their payload is rows already."""
-
-    def decode(self, raw: RawBatch) -> Decoded:
-        assert isinstance(raw.payload, pl.DataFrame)
-        return Decoded((raw.payload,), records=raw.payload.height)
-
-    def original(self, raw: RawBatch, record: int) -> bytes | None:
-        assert isinstance(raw.payload, pl.DataFrame)
-        row = raw.payload.filter(pl.col(RECORD) == record).drop(RECORD)
-        return msgspec.json.encode(row.row(0, named=True)) if row.height else None
-
-
 class ScriptedSource:
     """Delivers the given batches of rows in order; resumes after any record number.
 
@@ -171,7 +157,7 @@ class ScriptedSource:
             first_record=first,
             position=Position(first + payload.height, {"scripted": True}),
             payload=payload,
-            decoder=_Rows(),
+            decoder=Rows(),
             size=max(1, int(payload.estimated_size())),
             origin="script",
             accepted_at=self._clock.time(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ import polars as pl
 
 from headrace.core.errors import ConfigError
 from headrace.core.registry import suggest
-from headrace.fields import Field, cast
+from headrace.fields import Field, cast, named
 
 HIT: Final = "_headrace_hit"
 FORMATS: Final = {
@@ -53,11 +54,21 @@ def signature(path: Path) -> tuple[int, int, int] | None:
 def key_text(column: str, dtype: pl.DataType) -> pl.Expr | None:
     """Key values as text, so that 7 finds "7"; None for a type that cannot be a key."""
     if isinstance(dtype, (pl.Date, pl.Datetime)):
-        return pl.col(column).dt.to_string("iso")
+        return named(column).dt.to_string("iso")
     possible = dtype.is_integer() or isinstance(
         dtype, (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
     )
     return cast(column, dtype, Field("keyword"), coerce=False) if possible else None
+
+
+def key_columns(names: Iterable[str], schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+    """A record's key fields as texts, by `key_name`; of a type that cannot be a key they find nothing."""
+    made = []
+    for index, name in enumerate(names):
+        never = pl.when(named(name).is_null()).then(pl.lit(None, dtype=pl.String))
+        text = key_text(name, schema[name])
+        made.append((never if text is None else text).alias(key_name(index)))
+    return made
 
 
 def read_table(plan: TablePlan) -> pl.DataFrame:

@@ -17,7 +17,16 @@ from headrace.core.log import event
 from headrace.core.registry import suggest
 from headrace.fields import named
 from headrace.model import RECORD, RESERVED, Rejection
-from headrace.transform._table import HIT, TablePlan, key_name, key_text, read_table, signature, value_name
+from headrace.transform._table import (
+    HIT,
+    TablePlan,
+    key_columns,
+    key_name,
+    key_text,
+    read_table,
+    signature,
+    value_name,
+)
 from headrace.transform.base import Outcome, TransformContext
 
 log = logging.getLogger(__name__)
@@ -148,12 +157,8 @@ class Lookup:
         return list(dict.fromkeys([*frame.columns, *self._plan.add]))
 
     def _join(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """With the table's columns; a key whose type cannot be one finds nothing."""
-        keys = []
-        for index, name in enumerate(self._keys):
-            text = key_text(name, frame.schema[name])
-            never = pl.when(named(name).is_null()).then(pl.lit(None, dtype=pl.String))
-            keys.append((never if text is None else text).alias(key_name(index)))
+        """With the table's columns."""
+        keys = key_columns(self._keys, frame.schema)
         on = [key_name(index) for index in range(len(keys))]
         return frame.with_columns(keys).join(self._table, on=on, how="left", maintain_order="left")
 

@@ -106,14 +106,20 @@ def _floats(snapshot: Snapshot, target: Target, node: tree.Range) -> Query:
     def bound(value: tree.Scalar | None) -> float | None:
         return None if value is None else float(values.as_number(target.name, target.kind, value))
 
-    lower, upper = bound(node.lower), bound(node.upper)
+    return _between(snapshot, target, node, EngineType.Float, bound(node.lower), bound(node.upper))
+
+
+def _between(
+    snapshot: Snapshot, target: Target, node: tree.Range, kind: EngineType, lower: Any, upper: Any
+) -> Query:
+    """The engine's range over a column; without any bound, whatever has a value."""
     if lower is None and upper is None:
         return Query.exists_query(str(target.column))
     return guarded(
         lambda: Query.range_query(
             snapshot.schema,
             str(target.column),
-            EngineType.Float,
+            kind,
             lower,
             upper,
             include_lower=node.include_lower,
@@ -140,19 +146,7 @@ def _addresses(snapshot: Snapshot, target: Target, node: tree.Range) -> Query:
         lower = values.as_ip_span(target.name, node.lower)[0 if node.include_lower else 1]
     if node.upper is not None:
         upper = values.as_ip_span(target.name, node.upper)[1 if node.include_upper else 0]
-    if lower is None and upper is None:
-        return Query.exists_query(str(target.column))
-    return guarded(
-        lambda: Query.range_query(
-            snapshot.schema,
-            str(target.column),
-            EngineType.IpAddr,
-            lower,
-            upper,
-            include_lower=node.include_lower,
-            include_upper=node.include_upper,
-        )
-    )
+    return _between(snapshot, target, node, EngineType.IpAddr, lower, upper)
 
 
 def _dynamic(snapshot: Snapshot, target: Target, node: tree.Range) -> Query:

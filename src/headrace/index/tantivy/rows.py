@@ -14,7 +14,7 @@ from typing import Final
 
 import polars as pl
 
-from headrace.fields import Field, FieldType, cast, named
+from headrace.fields import Field, FieldType, cast, located, named
 from headrace.index.tantivy.jsontext import dtype_of, object_text, plain
 from headrace.index.tantivy.schema import DYNAMIC, DYNAMIC_TEXT, ID, SOURCE, EngineSchema
 from headrace.model import RECORD, RESERVED, Rejection
@@ -105,8 +105,8 @@ class RowFormat:
 
     def _declared(self, user: pl.DataFrame) -> pl.DataFrame:
         """The columns with an engine field of their own, nested ones brought up, by their declared name."""
-        found = ((name, _locate(user.schema, name)) for name in self.schema.columns)
-        return user.select(value.alias(name) for name, value in found if value is not None)
+        found = ((name, located(user.schema, name)) for name in self.schema.columns)
+        return user.select(place[0].alias(name) for name, place in found if place is not None)
 
     def _typed(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
         """Values as their declared types, and per field where that failed."""
@@ -240,21 +240,6 @@ def _declared_inside(path: str, fields: Mapping[str, Field]) -> bool:
     return any(".".join(parts[:end]) in fields for end in range(1, len(parts) + 1))
 
 
-def _locate(schema: Mapping[str, pl.DataType], name: str) -> pl.Expr | None:
-    """A column by its name, or by its path through structs."""
-    if name in schema:
-        return named(name)
-    head, *path = name.split(".")
-    dtype = schema.get(head)
-    value = named(head)
-    for part in path:
-        inner = _struct_fields(dtype) if isinstance(dtype, pl.Struct) else {}
-        if part not in inner:
-            return None
-        dtype, value = inner[part], value.struct.field(part)
-    return value if dtype is not None else None
-
-
 def _struct_fields(dtype: pl.Struct) -> dict[str, pl.DataType]:
     return {inner.name: dtype_of(inner.dtype) for inner in dtype.fields}
 
@@ -286,10 +271,10 @@ def _without_nan(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _id_part(user: pl.DataFrame, typed: pl.DataFrame, name: str) -> pl.Series:
     """One key field as text; null where there is none, or where it is no scalar."""
-    found = _locate(user.schema, name)
+    found = located(user.schema, name)
     if found is None:
         return pl.Series([None], dtype=pl.String).new_from_index(0, user.height)
-    given = _scalar_text(user.select(found.alias(name)).to_series())
+    given = _scalar_text(user.select(found[0].alias(name)).to_series())
     if name not in typed.columns or typed[name].dtype == user.schema.get(name):
         return given
     # A declared key has one spelling, whatever type a record gave it in: as typed where that is possible.

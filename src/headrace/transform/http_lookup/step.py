@@ -12,9 +12,9 @@ from headrace.core.dependency import Dependency
 from headrace.core.errors import ConfigError, Retryable
 from headrace.core.log import event
 from headrace.core.registry import suggest
-from headrace.fields import Field
+from headrace.fields import Field, named
 from headrace.model import RECORD, Rejection
-from headrace.transform._table import HIT, key_name, key_text, value_name
+from headrace.transform._table import HIT, key_columns, key_name, key_text, value_name
 from headrace.transform.base import Outcome, TransformContext
 from headrace.transform.http_lookup.answers import (
     MISSED,
@@ -83,7 +83,7 @@ class HttpLookup:
 
     def apply(self, frame: pl.DataFrame) -> Outcome:
         """Raises Retryable where the service is away and the step says `on_outage: hold`."""
-        keyed = frame.with_columns(self._key_columns(frame.schema))
+        keyed = frame.with_columns(key_columns(self._keys, frame.schema))
         columns = [key_name(index) for index in range(len(self._keys))]
         present = pl.all_horizontal(pl.col(columns).is_not_null() & (pl.col(columns) != ""))
         distinct = keyed.lazy().filter(present).select(columns).unique(maintain_order=True).collect()
@@ -144,15 +144,6 @@ class HttpLookup:
 
     # Frames
 
-    def _key_columns(self, schema: pl.Schema) -> list[pl.Expr]:
-        """Key fields as text; of a type that cannot be one they find nothing."""
-        made = []
-        for index, name in enumerate(self._keys):
-            never = pl.when(pl.col(name).is_null()).then(pl.lit(None, dtype=pl.String))
-            text = key_text(name, schema[name])
-            made.append((never if text is None else text).alias(key_name(index)))
-        return made
-
     def _table(self, answers: Mapping[Key, Answer]) -> pl.DataFrame:
         """One row per key: its columns, `HIT` (true found, false not answered, null missed), the values, and
         whether its records cannot go on."""
@@ -178,7 +169,7 @@ class HttpLookup:
         added = []
         for name in self._fields:
             dtype = self._dtype(name)
-            own = pl.col(name) if joined.schema.get(name) == dtype else pl.lit(None, dtype=dtype)
+            own = named(name) if joined.schema.get(name) == dtype else pl.lit(None, dtype=dtype)
             missed = pl.lit(self._settings.default.get(name), dtype=dtype) if self._settings.default else own
             value = (
                 pl.when(hit).then(pl.col(value_name(name))).when(hit.is_null()).then(missed).otherwise(own)
