@@ -26,3 +26,23 @@ def run_directory(data_dir: Path) -> Path:
 def socket_path(data_dir: Path) -> Path:
     """Where the ingester answers the server."""
     return run_directory(data_dir) / "ingester.sock"
+
+
+def buffer_directory(data_dir: Path) -> Path:
+    """The durable buffer's chain of files; only the server writes in it, but for `acks/`."""
+    return data_dir / "buffer"
+
+
+def acknowledgements_directory(data_dir: Path) -> Path:
+    """How far each subscriber of the buffer is; only the ingester changes these files."""
+    return buffer_directory(data_dir) / "acks"
+
+
+def catalogue_file(data_dir: Path) -> Path:
+    """The indexes made at run time; only the server writes it."""
+    return data_dir / "catalogue.json"
+
+
+def wake_path(data_dir: Path) -> Path:
+    """A datagram socket of the ingester's: one arrives when something was appended to the buffer."""
+    return run_directory(data_dir) / "wake.sock"

@@ -66,6 +66,53 @@ class Decoded:
     records: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """What a push asks for, one row per record that is more than "index this, under an id of your own".
+
+    A record without a row is that. Rows are in record order, at most one per record; columns:
+
+    RECORD:   Int64, the record's number
+    `op`:     String, one of OPS
+    `id`:     String, null where it is to be derived (`index`, `create`)
+    `body`:   String, of `update`: the request's JSON object (`doc`, `doc_as_upsert`, `detect_noop`…)
+    `if_seq`: Int64, null where nothing is required of the document's `_seq`
+    `exact`:  Boolean, somebody waits for the outcome, whatever the operation
+
+    The record itself, where there is one, is decoded as any other: of `index` and `create` the document, of
+    `update` what is indexed where the document is missing (`upsert`, or `doc` with `doc_as_upsert`); it alone
+    passes the transforms. A `delete`, and an `update` without one, leaves its record's line blank.
+    """
+
+    frame: pl.DataFrame
+
+    @property
+    def conditional(self) -> pl.DataFrame:
+        """Those rows whose outcome depends on what the index holds, or is waited for."""
+        free = (pl.col("op") == "index") | ((pl.col("op") == "create") & pl.col("id").is_null())
+        return self.frame.filter(~free | pl.col("if_seq").is_not_null() | pl.col("exact"))
+
+
+OPS: Final = ("index", "create", "update", "delete")
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one operation (PROTOCOL 19).
+
+    record: its number; id: the document's; seq: its `_seq` after the operation
+    result: created, updated, deleted, not_found, noop, or error
+    status: the HTTP status Elasticsearch gives the item; kind and reason: of an error
+    """
+
+    record: int
+    id: str
+    result: str
+    status: int
+    seq: int = -1
+    kind: str = ""
+    reason: str = ""
+
+
 class Decoder(Protocol):
     """Bytes (or rows) of one partition → frames. Synchronous, no I/O; runs in a worker thread."""
 
@@ -91,6 +138,8 @@ class RawBatch:
     accepted_at:   unix time in seconds when the records reached us
     caught_up:     the source had nothing more to read after this batch (commit soon)
     trace:         the span it was read in, which later stages continue; set by the runtime, only for traces
+    operations:    of pushes: what is asked for, per record; None where all are appended under derived ids
+    numbered:      `_seq` of its documents is their record number (pushes), so that a replay gives the same
     """
 
     partition: str
@@ -103,6 +152,8 @@ class RawBatch:
     accepted_at: float
     caught_up: bool = False
     trace: object = field(default=None, compare=False, repr=False)
+    operations: Operations | None = None
+    numbered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,10 +92,14 @@ class Rewound(HeadraceError):
 
 
 class RequestError(HeadraceError):
-    """A request that cannot be answered as asked; becomes an Elasticsearch-shaped error body."""
+    """A request that cannot be answered as asked; becomes an Elasticsearch-shaped error body.
 
-    def __init__(self, status: int, kind: str, reason: str) -> None:
+    `retry_after`: whole seconds until the same request may succeed; becomes that header.
+    """
+
+    def __init__(self, status: int, kind: str, reason: str, *, retry_after: int | None = None) -> None:
         super().__init__(reason)
+        self.retry_after = retry_after
         self.status = status
         self.kind = kind
         self.reason = reason

@@ -11,7 +11,7 @@ import polars as pl
 
 from headrace.core.clock import Clock
 from headrace.fields import Field
-from headrace.model import Batch, Json, Rejection, Watermarks
+from headrace.model import Batch, Json, Outcome, Rejection, Watermarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,4 +151,13 @@ class Maintainable(Protocol):
 
     async def retain(self) -> int:
         """Delete what the declared retention says is due, at the next commit; how many documents."""
+        ...
+
+
+@runtime_checkable
+class Applying(Protocol):
+    """An index that can tell what became of operations (PROTOCOL 19); one that cannot takes only appends."""
+
+    def outcomes(self) -> list[Outcome]:
+        """Of the last `write`: one per row of `Operations.conditional`, in record order."""
         ...

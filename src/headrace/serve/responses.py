@@ -41,7 +41,10 @@ def error_response(error: HeadraceError, index: str | None = None) -> Response:
     if index is not None:
         cause["index"] = index
     body = {"error": {"root_cause": [cause], **cause}, "status": known.status}
-    return Response(msgspec.json.encode(body), known.status, {**PRODUCT, "Content-Type": JSON_TYPE})
+    headers = {**PRODUCT, "Content-Type": JSON_TYPE}
+    if known.retry_after is not None:
+        headers["Retry-After"] = str(known.retry_after)
+    return Response(msgspec.json.encode(body), known.status, headers)
 
 
 def _content_type(request: Request) -> str:

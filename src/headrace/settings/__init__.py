@@ -3,6 +3,7 @@
 from headrace.settings.load import load, loads
 from headrace.settings.origin import Origin, SettingsError, dotted
 from headrace.settings.types import (
+    BufferSettings,
     IndexConfig,
     LogSettings,
     MemorySettings,
@@ -15,6 +16,7 @@ from headrace.settings.types import (
 )
 
 __all__ = [
+    "BufferSettings",
     "IndexConfig",
     "LogSettings",
     "MemorySettings",

@@ -105,6 +105,7 @@ class _Loading:
             base=self.base,
             server=file.server,
             memory=file.memory,
+            buffer=file.buffer,
             disk_reserve=file.disk_reserve,
             drain_timeout=file.drain_timeout,
             commit_interval=file.commit_interval,

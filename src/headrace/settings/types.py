@@ -46,6 +46,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         str, Meta(description="Address to listen on; 0.0.0.0 is every interface.", min_length=1)
     ] = "127.0.0.1"
     port: Annotated[int, Meta(description="TCP port; 0 takes any free one.", ge=0, le=65_535)] = 7223
+    auto_create: Annotated[
+        bool,
+        Meta(description="Whether a write to an index that does not exist makes it, as Elasticsearch does."),
+    ] = True
 
 
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +70,24 @@ class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __post_init__(self) -> None:
         _check_sizes(self, "limit", "in_flight", "channel_bytes")
+
+
+class BufferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is accepted over HTTP and not yet durable in its index waits on disk, within these bounds."""
+
+    max_bytes: Annotated[
+        Size, Meta(description="Bytes on disk, all logs together; beyond it requests are answered 429.")
+    ] = default(Size("4GB"))
+    log_bytes: Annotated[
+        Size | None, Meta(description="The same for each log (pipeline or index); `max_bytes` if not given.")
+    ] = None
+    max_age: Annotated[
+        Duration | None,
+        Meta(description="While a log holds records older than this, requests to it are answered 429."),
+    ] = None
+    file_bytes: Annotated[
+        Size, Meta(description="Size of one file of the chain; a file is deleted whole, once all read it.")
+    ] = default(Size("256MB"))
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,6 +175,9 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     memory: Annotated[MemorySettings, Meta(description="How much may be held at once.")] = default(
         MemorySettings()
     )
+    buffer: Annotated[BufferSettings, Meta(description="The durable buffer of pushes.")] = default(
+        BufferSettings()
+    )
     disk_reserve: Annotated[
         Size, Meta(description="Free space of the disk of `data_dir` below which intake pauses.")
     ] = default(Size("256MB"))
@@ -223,6 +248,7 @@ class Settings:
     base: Path
     server: ServerSettings = field(default_factory=ServerSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
+    buffer: BufferSettings = field(default_factory=BufferSettings)
     disk_reserve: Size = Size("256MB")  # noqa: RUF009  immutable
     drain_timeout: Duration = Duration("30s")  # noqa: RUF009  immutable
     commit_interval: Duration = Duration("1s")  # noqa: RUF009  immutable
