@@ -1,0 +1,53 @@
+"""What the catalogue holds of each index that was not (only) made by the configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Alias(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One index under another name; `filter` is a query that searches through the alias are bound by."""
+
+    filter: dict[str, Any] | None = None
+    is_write_index: bool = False
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An index made at run time, or (`configured`) one of the configuration's that got a push log here.
+
+    uuid:     its identity, for ever: names its log in the buffer and, unless configured, its folder
+    created:  unix seconds
+    kind, options: what the configuration would say of it: `type` and that kind's options
+    mappings, settings: as the client gave them, to be shown again
+    ack:      `durable` or `indexed`: what a write to it waits for where the request does not say
+    """
+
+    name: str
+    uuid: str
+    created: float
+    configured: bool = False
+    kind: str = "tantivy"
+    options: dict[str, Any] = {}
+    mappings: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    ack: str = "durable"
+
+    @property
+    def log(self) -> str:
+        return self.uuid
+
+    @property
+    def pipeline(self) -> str:
+        """The pipeline that reads its log: named so that no configured one can be called the same."""
+        return f"push:{self.name}"
+
+
+class Catalogue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All of it. `version` grows by one with each change; `aliases`: alias → index → what it is there."""
+
+    format: int = 1
+    version: int = 0
+    indexes: dict[str, Made] = {}
+    aliases: dict[str, dict[str, Alias]] = {}
