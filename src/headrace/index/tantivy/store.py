@@ -8,7 +8,6 @@ the engine has segments.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ import msgspec
 import tantivy
 
 from headrace.core.errors import StoreError
+from headrace.core.files import replace_file
 from headrace.fields import Field
 from headrace.index.tantivy.schema import EngineSchema, build, inexact_dates, patch_dates, register_analyzers
 
@@ -153,22 +153,3 @@ def _told(field: Field | None) -> str:
 
 def _listed(value: str | tuple[str, ...]) -> str:
     return value if isinstance(value, str) else f"[{', '.join(value)}]"
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file in one step that survives power loss: written aside, synced, renamed."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from headrace.core.files import replace_file
 from headrace.core.log import event
-from headrace.index.tantivy.store import META, read_meta, replace_file
+from headrace.index.tantivy.store import META, read_meta
 
 log = logging.getLogger(__name__)
 
