@@ -27,8 +27,9 @@ from headrace.ingest.base import Source, SourceContext
 from headrace.layout import columns_file, dead_letter_file, index_directory
 from headrace.model import RawBatch
 from headrace.pipeline.capacities import INDEX_CHANNEL_BYTES, INDEX_CHANNEL_RECORDS
-from headrace.pipeline.commit import DISK_POLL_SECONDS, DiskReserve, IndexOwner
+from headrace.pipeline.commit import DISK_POLL_SECONDS, IndexOwner
 from headrace.pipeline.deadletter import DeadLetters
+from headrace.pipeline.delivery import DiskReserve
 from headrace.pipeline.guard import Guard
 from headrace.pipeline.known import KnownColumns
 from headrace.pipeline.plan import Plan, compile_steps

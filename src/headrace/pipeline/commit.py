@@ -7,74 +7,36 @@ positions; what it still had in the channel is dropped unread.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Mapping
 
 import anyio
 
-from headrace.core.channel import Budget, Channel, Closed, T
+from headrace.core.channel import Budget, Channel, Closed
 from headrace.core.errors import Fatal, Retryable, Rewound
 from headrace.core.health import Health, State
 from headrace.core.log import bind, event
-from headrace.core.metrics import Metrics
 from headrace.core.telemetry import span
-from headrace.index.base import Index, Maintainable
-from headrace.model import Batch, Position, RawBatch, Rejection, Watermarks
+from headrace.index.base import Applying, Index, Maintainable
+from headrace.model import Batch, Position, Rejection, Watermarks
 from headrace.pipeline.capacities import COMMIT_RECORDS, COMMIT_SHARE
 from headrace.pipeline.deadletter import DeadLetters, letters
+from headrace.pipeline.delivery import (
+    Delivery,
+    DiskReserve,
+    Flush,
+    Run,
+    note_in_flight,
+    unread,
+    with_originals,
+)
 from headrace.pipeline.guard import Guard, backoff
+from headrace.pipeline.progress import Progress
 
 log = logging.getLogger(__name__)
 
 DISK_POLL_SECONDS = 0.5
 RETENTION_SECONDS = 60.0
-
-
-class Run(Protocol):
-    """One run of a pipeline, as its index's owner sees it."""
-
-    @property
-    def pipeline(self) -> str: ...
-
-    alive: bool
-
-    def rewind(self, reason: str) -> None:
-        """The index rolled back: end, and start again after the committed positions."""
-
-    def committed(self) -> None:
-        """The owner's watermarks have moved."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A batch on its way to the index, and the run it came from."""
-
-    batch: Batch
-    run: Run
-
-
-@dataclass(frozen=True, slots=True)
-class Flush:
-    """Commit what came before this, then set `done`."""
-
-    done: anyio.Event = field(default_factory=anyio.Event)
-
-
-@dataclass(frozen=True, slots=True)
-class DiskReserve:
-    """Bytes of the disk that intake leaves free, so that the index can always drain (PROTOCOL 14)."""
-
-    path: Path
-    reserve: int
-
-    def missing(self) -> int:
-        """Bytes that must be freed before writing may go on; 0 when there is room."""
-        return max(0, self.reserve - shutil.disk_usage(self.path).free)
 
 
 class IndexOwner:
@@ -104,6 +66,7 @@ class IndexOwner:
             f"index:{name}", max_records=channel_records, max_bytes=channel_bytes
         )
         self.watermarks = Watermarks()
+        self.progress = Progress()
         self.opened = anyio.Event()
         self.error: Fatal | None = None
         health.set(f"index:{name}", State.STARTING, "opening")
@@ -155,6 +118,7 @@ class IndexOwner:
         component = f"index:{self.name}"
         try:
             self.watermarks = await self._guard.call(self.index.open)
+            self.progress.committed(self.watermarks)
             await self._guard.call(self._recover_dead_letters)
             self.health.set(component, State.READY)
             self.opened.set()
@@ -233,6 +197,7 @@ class IndexOwner:
                 ):
                     rejected = await self._write_or_rewind(batch)
                 self._note_written(batch, rejected, self._clock.monotonic() - started)
+                outcomes = self.index.outcomes() if isinstance(self.index, Applying) else ()
                 batch = batch.with_rejections(with_originals(batch.raw, rejected))
                 if batch.rejections:
                     await self._bury(batch)
@@ -241,6 +206,8 @@ class IndexOwner:
         if not self._pending:
             self._pending_since = self._clock.monotonic()
         self._pending.append(batch)
+        # After its dead letters are written: who is told of an outcome may look at them at once.
+        self.progress.applied((batch.pipeline, batch.raw.partition), batch.raw.position.record, outcomes)
 
     async def _write_or_rewind(self, batch: Batch) -> list[Rejection]:
         try:
@@ -286,6 +253,7 @@ class IndexOwner:
         self._committed_at = self._clock.monotonic()
         self._commit_took = self._committed_at - started
         self._metrics.commit_seconds.labels(index=self.name).observe(self._commit_took)
+        self.progress.committed(self.watermarks)
         done, self._pending = self._pending, []
         await self._confirm(done)
         if self._rewinds:
@@ -339,6 +307,7 @@ class IndexOwner:
         """The index is back at its last commit: tell every run, wait a little longer each time."""
         self._rewinds += 1
         self.watermarks = Watermarks(error.positions, error.positions, self.watermarks.ledgers)
+        self.progress.rewound(self.watermarks)
         for batch in self._pending:
             self._landed(batch)
         self._pending = []
@@ -360,26 +329,3 @@ class IndexOwner:
 
     def _landed(self, batch: Batch) -> None:
         note_in_flight(self._metrics, batch.pipeline, -batch.records, -batch.raw.size)
-
-
-def with_originals(raw: RawBatch, rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:
-    """Rejections with the record's own bytes, as read."""
-    return tuple(
-        rejection
-        if rejection.original is not None
-        else replace(rejection, original=raw.decoder.original(raw, rejection.record))
-        for rejection in rejections
-    )
-
-
-def note_in_flight(metrics: Metrics, pipeline: str, records: int, size: int) -> None:
-    """Count records and bytes that are read and neither committed nor given back."""
-    metrics.in_flight_records.labels(pipeline=pipeline).inc(records)
-    metrics.in_flight_bytes.labels(pipeline=pipeline).inc(size)
-
-
-def unread(channel: Channel[T]) -> Iterator[T]:
-    """Take out what nobody will read any more."""
-    with contextlib.suppress(anyio.WouldBlock, Closed):
-        while True:
-            yield channel.get_nowait()

@@ -22,7 +22,8 @@ from headrace.core.log import bind, event
 from headrace.core.telemetry import span
 from headrace.ingest.base import Source
 from headrace.model import Batch, RawBatch
-from headrace.pipeline.commit import Delivery, IndexOwner, note_in_flight, unread, with_originals
+from headrace.pipeline.commit import IndexOwner
+from headrace.pipeline.delivery import Delivery, note_in_flight, unread, with_originals
 from headrace.pipeline.guard import Guard, backoff
 from headrace.pipeline.plan import Plan
 from headrace.pipeline.rollout import Switch

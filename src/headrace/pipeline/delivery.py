@@ -1,0 +1,81 @@
+"""What passes between runs and the owners of indexes, and the small things both do with it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+
+from headrace.core.channel import Channel, Closed, T
+from headrace.core.metrics import Metrics
+from headrace.model import Batch, RawBatch, Rejection
+
+
+class Run(Protocol):
+    """One run of a pipeline, as its index's owner sees it."""
+
+    @property
+    def pipeline(self) -> str: ...
+
+    alive: bool
+
+    def rewind(self, reason: str) -> None:
+        """The index rolled back: end, and start again after the committed positions."""
+
+    def committed(self) -> None:
+        """The owner's watermarks have moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A batch on its way to the index, and the run it came from."""
+
+    batch: Batch
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Commit what came before this, then set `done`."""
+
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskReserve:
+    """Bytes of the disk that intake leaves free, so that the index can always drain (PROTOCOL 14)."""
+
+    path: Path
+    reserve: int
+
+    def missing(self) -> int:
+        """Bytes that must be freed before writing may go on; 0 when there is room."""
+        return max(0, self.reserve - shutil.disk_usage(self.path).free)
+
+
+def with_originals(raw: RawBatch, rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:
+    """Rejections with the record's own bytes, as read."""
+    return tuple(
+        rejection
+        if rejection.original is not None
+        else replace(rejection, original=raw.decoder.original(raw, rejection.record))
+        for rejection in rejections
+    )
+
+
+def note_in_flight(metrics: Metrics, pipeline: str, records: int, size: int) -> None:
+    """Count records and bytes that are read and neither committed nor given back."""
+    metrics.in_flight_records.labels(pipeline=pipeline).inc(records)
+    metrics.in_flight_bytes.labels(pipeline=pipeline).inc(size)
+
+
+def unread(channel: Channel[T]) -> Iterator[T]:
+    """Take out what nobody will read any more."""
+    with contextlib.suppress(anyio.WouldBlock, Closed):
+        while True:
+            yield channel.get_nowait()
