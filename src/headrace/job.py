@@ -168,7 +168,9 @@ class Job:
             settings = convert(given, files.Settings, dec_hook=decode)
         except ValidationError as error:
             raise ConfigError(f"options of the files source: {error}") from None
-        context = SourceContext(PIPELINE, Path.cwd(), self._clock, {}, capacities.BATCH_BYTES)
+        context = SourceContext(
+            PIPELINE, Path.cwd(), self._clock, {}, capacities.BATCH_BYTES, data_dir=self.directory
+        )
         return files.create(settings, context)
 
     async def _index_config(self) -> IndexConfig:

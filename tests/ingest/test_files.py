@@ -66,7 +66,7 @@ def make(
     base: Path, *, batch_bytes: int = 200, clock: Any = None, hints: Any = None, **options: Any
 ) -> FileSource:
     settings = msgspec.convert(options, files.Settings)
-    context = SourceContext("p", base, clock or QuickClock(), hints or {}, batch_bytes)
+    context = SourceContext("p", base, clock or QuickClock(), hints or {}, batch_bytes, data_dir=base)
     return files.create(settings, context)
 
 

@@ -34,13 +34,26 @@ class BulkHead(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True)
     exact: bool = False
 
 
+def pack_head(head: BulkHead) -> bytes:
+    """As an entry carries it (MessagePack)."""
+    return msgspec.msgpack.encode(head)
+
+
+_heads: Final = msgspec.msgpack.Decoder(BulkHead)
+
+
+def unpack_head(packed: bytes) -> BulkHead:
+    """The head of a BULK entry; raises msgspec.DecodeError."""
+    return _heads.decode(packed) if packed else BulkHead()
+
+
 class Entry(msgspec.Struct, frozen=True):
     """Records of one log as accepted from one request (or one piece of a large one).
 
     log:     which log
     records: how many record numbers they use up (at least 1)
     kind:    BULK, or the format of `body` (ndjson, json, csv, arrow)
-    head:    of BULK: an encoded BulkHead
+    head:    of BULK: its BulkHead (`pack_head`); empty is that of a plain `index` of all records
     body:    the bytes, not compressed
     """
 

@@ -20,7 +20,10 @@ class SourceContext:
     hints:       types the destination declares for its fields; a decoder prefers them where a record's
                  value is of that type already (an integer in a float field), and never coerces text
     base:        folder that relative paths start from
+    data_dir:    where this service keeps its own files (see `layout`)
     batch_bytes: how large a batch should become when there is enough to read
+    once:        a single pass: a source that would go on for ever ends after what there was at its opening,
+                 where it can tell
     """
 
     pipeline: str
@@ -28,6 +31,8 @@ class SourceContext:
     clock: Clock
     hints: Mapping[str, pl.DataType] = field(default_factory=dict)
     batch_bytes: int = 1 << 20
+    once: bool = False
+    data_dir: Path = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ async def run_ingester(settings: Settings, *, until_finished: bool = False) -> N
     """The ingester process: lock, pipelines, and the local socket. Raises HeadraceError."""
     with RoleLock(run_directory(settings.data_dir), "ingester"):
         metrics, health = Metrics(), Health()
-        ingester = build_ingester(settings, metrics=metrics, health=health)
+        ingester = build_ingester(settings, metrics=metrics, health=health, once=until_finished)
         view = IngesterView(ingester)
         path = socket_path(settings.data_dir)
         http = HttpServer(ingester_app(view, view, metrics), listen_unix(path))

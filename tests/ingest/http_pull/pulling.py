@@ -47,7 +47,7 @@ class Patient(TickClock):
 
 def make(url: str, *, clock: TickClock | None = None, **options: Any) -> HttpPullSource:
     settings = msgspec.convert({"url": url, **options}, http_pull.Settings, dec_hook=decode)
-    return http_pull.create(settings, SourceContext("p", Path.cwd(), clock or Patient()))
+    return http_pull.create(settings, SourceContext("p", Path.cwd(), clock or Patient(), data_dir=Path.cwd()))
 
 
 def paged(base: str, kind: str, **options: Any) -> HttpPullSource:
