@@ -31,7 +31,7 @@ def json_response(
         encoded = msgspec.json.encode(_only(msgspec.json.decode(encoded), wanted.split(",")))
     if request.query_params.get("pretty", "false") in ("", "true"):
         encoded = msgspec.json.format(encoded, indent=2) + b"\n"
-    return Response(encoded, status, {**PRODUCT, "Content-Type": _content_type(request), **(headers or {})})
+    return Response(encoded, status, {**PRODUCT, "Content-Type": content_type(request), **(headers or {})})
 
 
 def error_response(error: HeadraceError, index: str | None = None) -> Response:
@@ -47,7 +47,7 @@ def error_response(error: HeadraceError, index: str | None = None) -> Response:
     return Response(msgspec.json.encode(body), known.status, headers)
 
 
-def _content_type(request: Request) -> str:
+def content_type(request: Request) -> str:
     """The client's own vendor type where it asks for one, else plain JSON."""
     for accepted in request.headers.get("accept", "").split(","):
         kind, _, parameters = accepted.strip().partition(";")
