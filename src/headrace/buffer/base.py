@@ -47,19 +47,6 @@ def unpack_head(packed: bytes) -> BulkHead:
     return _heads.decode(packed) if packed else BulkHead()
 
 
-_HEAD_DECODER: Final = msgspec.msgpack.Decoder(BulkHead)
-
-
-def encode_head(head: BulkHead) -> bytes:
-    """As `Entry.head` carries it; empty where the head says nothing beyond "index them all"."""
-    return b"" if head == BulkHead() else msgspec.msgpack.encode(head)
-
-
-def decode_head(data: bytes) -> BulkHead:
-    """What `encode_head` made. Raises msgspec.MsgspecError."""
-    return _HEAD_DECODER.decode(data) if data else BulkHead()
-
-
 class Entry(msgspec.Struct, frozen=True):
     """Records of one log as accepted from one request (or one piece of a large one).
 
