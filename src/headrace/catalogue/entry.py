@@ -45,9 +45,13 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All of it. `version` grows by one with each change; `aliases`: alias → index → what it is there."""
+    """All of it. `version` grows by one with each change; `aliases`: alias → index → what it is there.
+
+    `dropped` names the identities whose folders are to be deleted; a folder that is in no list is left alone.
+    """
 
     format: int = 1
     version: int = 0
     indexes: dict[str, Made] = {}
     aliases: dict[str, dict[str, Alias]] = {}
+    dropped: list[str] = []

@@ -68,6 +68,7 @@ class IndexOwner:
         self.watermarks = Watermarks()
         self.progress = Progress()
         self.opened = anyio.Event()
+        self.closed = anyio.Event()
         self.error: Fatal | None = None
         health.set(f"index:{name}", State.STARTING, "opening")
         self._guard = guard
@@ -128,6 +129,7 @@ class IndexOwner:
         finally:
             with anyio.CancelScope(shield=True):
                 await self.index.close()
+            self.closed.set()
 
     def _fail(self, error: Fatal | Retryable) -> None:
         self.error = error if isinstance(error, Fatal) else Fatal(str(error))

@@ -8,9 +8,10 @@ index, commits, and closes; what is not done within the time-out is read again a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 import anyio
+import anyio.abc
 
 from headrace.core.clock import Clock
 from headrace.core.errors import ConfigError, Fatal, Retryable
@@ -48,6 +49,7 @@ class PipelineKeeper:
         self.error: Fatal | ConfigError | None = None
         self.finished = False
         self.once = False
+        self.ended = anyio.Event()
         self._make_run = make_run
         self._policy = policy
         self._clock = clock
@@ -81,6 +83,13 @@ class PipelineKeeper:
             self.run.drain()
 
     async def keep(self) -> None:
+        """Until finished, failed for good, or drained."""
+        try:
+            await self._keep()
+        finally:
+            self.ended.set()
+
+    async def _keep(self) -> None:
         await self.owner.opened.wait()
         failures = 0
         while not self._draining and self.error is None and not self.finished:
@@ -136,7 +145,10 @@ class PipelineKeeper:
 
 
 class Supervisor:
-    """Runs every owner and every pipeline until all are finished, or until drained."""
+    """Runs every owner and every pipeline until all are finished, or until drained; takes new ones meanwhile.
+
+    `beside` runs as long as pipelines do, and may add and remove some; in a single pass it is to return.
+    """
 
     def __init__(
         self,
@@ -145,12 +157,17 @@ class Supervisor:
         *,
         health: Health,
         drain_timeout: float,
+        beside: Callable[[Supervisor], Coroutine[object, object, None]] | None = None,
     ) -> None:
-        self.owners = owners
-        self.keepers = keepers
+        self.owners = dict(owners)
+        self.keepers = list(keepers)
+        self.once = False
         self._health = health
         self._drain_timeout = drain_timeout
+        self._beside = beside
         self._stop = anyio.Event()
+        self._owning: anyio.abc.TaskGroup | None = None
+        self._keeping: anyio.abc.TaskGroup | None = None
 
     @property
     def stopping(self) -> bool:
@@ -160,22 +177,55 @@ class Supervisor:
         """Drain: stop reading, commit what was read, close."""
         self._stop.set()
 
+    async def stopped(self) -> None:
+        """Wait until told to stop."""
+        await self._stop.wait()
+
     async def run(self, *, until_finished: bool = False) -> None:
         """Until `stop`; or, `until_finished`, until each pipeline is finished, failed or paused by flag."""
-        for keeper in self.keepers:
-            keeper.once = until_finished
-        async with anyio.create_task_group() as owners:
+        self.once = until_finished
+        async with anyio.create_task_group() as self._owning:
             for owner in self.owners.values():
-                owners.start_soon(owner.run)
+                self._owning.start_soon(owner.run)
             async with anyio.create_task_group() as pipelines:
-                pipelines.start_soon(self._drain_when_told, pipelines.cancel_scope, owners.cancel_scope)
-                async with anyio.create_task_group() as keepers:
+                scopes = pipelines.cancel_scope, self._owning.cancel_scope
+                pipelines.start_soon(self._drain_when_told, *scopes)
+                async with anyio.create_task_group() as self._keeping:
                     for keeper in self.keepers:
-                        keepers.start_soon(keeper.keep)
+                        self._keep(keeper)
+                    if self._beside is not None:
+                        self._keeping.start_soon(self._beside, self)
                 if until_finished:
                     self.stop()
             for owner in self.owners.values():
                 owner.channel.close()
+
+    def _keep(self, keeper: PipelineKeeper) -> None:
+        assert self._keeping is not None
+        keeper.once = self.once
+        self._keeping.start_soon(keeper.keep)
+
+    def add(self, keeper: PipelineKeeper) -> None:
+        """Run one more pipeline, and the owner of its index where that one does not run yet."""
+        owner = keeper.owner
+        if owner.name not in self.owners:
+            assert self._owning is not None
+            self.owners[owner.name] = owner
+            self._owning.start_soon(owner.run)
+        self.keepers.append(keeper)
+        self._keep(keeper)
+
+    async def remove(self, keeper: PipelineKeeper, *, with_owner: bool) -> None:
+        """Drain a pipeline and forget it; with its index's owner, which nobody else may feed."""
+        keeper.drain()
+        await keeper.ended.wait()
+        self.keepers.remove(keeper)
+        self._health.remove(keeper.component)
+        if with_owner:
+            owner = self.owners.pop(keeper.owner.name)
+            owner.channel.close()
+            await owner.closed.wait()
+            self._health.remove(f"index:{owner.name}")
 
     async def _drain_when_told(self, *scopes: anyio.CancelScope) -> None:
         await self._stop.wait()
