@@ -69,9 +69,10 @@ class MadeIndexes:
                 await self._next(supervisor)
 
     async def look(self) -> None:
-        """Look at once, and return when that is done."""
-        self._told.set()
-        await self._looked.wait()
+        """Return when everything the catalogue says at this moment is done."""
+        for _ in range(2):  # one look may be under way, and have read the file before
+            self._told.set()
+            await self._looked.wait()
 
     async def _next(self, supervisor: Supervisor) -> None:
         async with anyio.create_task_group() as either:

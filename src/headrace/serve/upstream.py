@@ -49,16 +49,23 @@ class Upstream:
             await self._client.aclose()
             self._client = None
 
-    async def _ask(self, method: str, path: str, body: bytes = b"") -> httpx2.Response:
+    async def post(self, path: str, body: bytes, within: float) -> tuple[int, bytes]:
+        """Status and body of an answer that may take `within` seconds. Raises Retryable without one."""
+        answer = await self._ask("POST", path, body, within)
+        return answer.status_code, answer.content
+
+    async def _ask(
+        self, method: str, path: str, body: bytes = b"", within: float = TIMEOUT_SECONDS
+    ) -> httpx2.Response:
         import httpx2
 
         if self._client is None:
             transport = httpx2.AsyncHTTPTransport(uds=reachable(self._socket))
-            self._client = httpx2.AsyncClient(
-                transport=transport, base_url="http://ingester", timeout=TIMEOUT_SECONDS
-            )
+            self._client = httpx2.AsyncClient(transport=transport, base_url="http://ingester")
         try:
-            answer = await self._client.request(method, path, content=body, headers=telemetry.headers())
+            answer = await self._client.request(
+                method, path, content=body, headers=telemetry.headers(), timeout=within
+            )
         except (httpx2.TransportError, OSError) as error:
             self.away_since = self.away_since or time.time()
             raise Retryable(f"the ingester does not answer on {self._socket}: {error}") from error

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Sequence
 
+import anyio
 import msgspec
 
 from headrace.app import Ingester, build_ingester, own_interrupts
@@ -16,7 +19,7 @@ from headrace.core.log import event
 from headrace.core.metrics import Metrics
 from headrace.core.watch import BreakerStatus
 from headrace.layout import run_directory, socket_path
-from headrace.model import Json, Ledger
+from headrace.model import Json, Ledger, Outcome, PartitionKey
 from headrace.pipeline.supervise import PipelineKeeper
 from headrace.serve.admin import PartitionStatus, PipelineStatus
 from headrace.serve.http import HttpServer, listen_unix
@@ -125,6 +128,51 @@ class IngesterView:
         ]
 
 
+class PushedView:
+    """What became of pushes, for those who wait at the server."""
+
+    def __init__(self, ingester: Ingester) -> None:
+        self._ingester = ingester
+
+    async def until(self, key: PartitionKey, record: int, *, visible: bool, force: bool) -> None:
+        keeper = await self._keeper(key[0])
+        progress = keeper.owner.progress
+        async with anyio.create_task_group() as either:
+
+            async def failed() -> None:
+                await keeper.ended.wait()
+                either.cancel_scope.cancel()
+
+            async def reached() -> None:
+                await progress.until(key, record)
+                if visible and force and not progress.reached(key, record, visible=True):
+                    with contextlib.suppress(Fatal):  # told below, with the keeper's own reason
+                        await keeper.owner.flush()
+                await progress.until(key, record, visible=visible)
+                either.cancel_scope.cancel()
+
+            either.start_soon(failed)
+            either.start_soon(reached)
+        if not progress.reached(key, record, visible=visible):
+            raise Fatal(str(keeper.error or keeper.owner.error or "it was stopped"))
+
+    def outcomes(self, key: PartitionKey, ranges: Sequence[tuple[int, int]]) -> list[Outcome]:
+        for keeper in self._ingester.supervisor.keepers:
+            if keeper.name == key[0]:
+                return keeper.owner.progress.outcomes(key, ranges)
+        return []
+
+    async def _keeper(self, pipeline: str) -> PipelineKeeper:
+        """A pipeline, perhaps one of an index that was made a moment ago."""
+        for look in (False, True):
+            if look:
+                await self._ingester.made.look()
+            for keeper in self._ingester.supervisor.keepers:
+                if keeper.name == pipeline:
+                    return keeper
+        raise Fatal("there is no such pipeline (any more)")
+
+
 async def run_ingester(settings: Settings, *, until_finished: bool = False) -> None:
     """The ingester process: lock, pipelines, and the local socket. Raises HeadraceError."""
     with RoleLock(run_directory(settings.data_dir), "ingester"):
@@ -132,7 +180,8 @@ async def run_ingester(settings: Settings, *, until_finished: bool = False) -> N
         ingester = build_ingester(settings, metrics=metrics, health=health, once=until_finished)
         view = IngesterView(ingester)
         path = socket_path(settings.data_dir)
-        http = HttpServer(ingester_app(view, view, metrics), listen_unix(path))
+        app = ingester_app(view, view, PushedView(ingester), metrics)
+        http = HttpServer(app, listen_unix(path))
         try:
             await serve_while(
                 http,
