@@ -76,6 +76,9 @@ class SearchRequest:
     """A search as asked, in Elasticsearch's terms; `query` and `aggregations` still as its JSON.
 
     source: True (all), False (none), or (includes, excludes) patterns
+    post_filter: narrows hits and total, not the aggregations
+    min_score: leaves out what scores less, of hits, total and aggregations
+    scores: wanted even where hits are sorted by fields
     """
 
     query: Json = None
@@ -87,6 +90,9 @@ class SearchRequest:
     highlight: Mapping[str, Json] | None = None
     aggregations: Mapping[str, Json] | None = None
     count: bool = True
+    post_filter: Json = None
+    min_score: float | None = None
+    scores: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +124,10 @@ class IndexStats:
     segments: int
 
 
-class Reader(Protocol):
-    """The searching side; any number of processes beside the one writer. Thread-safe, synchronous.
+class View(Protocol):
+    """One commit of an index, the same for as long as it is held. Thread-safe, synchronous.
 
-    Every call sees the newest commit at the time it begins. Raises RequestError for what cannot be
-    answered: never a silently ignored part of a query.
+    Raises RequestError for what cannot be answered: never a silently ignored part of a query.
     """
 
     @property
@@ -138,9 +143,20 @@ class Reader(Protocol):
         """Frames with `_id`, `_seq`, `_source` of all matching documents of one commit, by `_seq`."""
         ...
 
-    def stats(self) -> IndexStats: ...
-
     def watermarks(self) -> Watermarks: ...
+
+
+class Reader(View, Protocol):
+    """The searching side; any number of processes beside the one writer.
+
+    Every call sees the newest commit at the time it begins.
+    """
+
+    def view(self) -> View:
+        """The newest commit, to be asked several times. Its files stay readable while it is held."""
+        ...
+
+    def stats(self) -> IndexStats: ...
 
     def close(self) -> None: ...
 
