@@ -13,7 +13,7 @@ from typing import Any, Final
 from headrace.index.base import Index, IndexContext, Reader
 from headrace.index.tantivy.options import Retention, Settings
 
-__all__ = ["Retention", "Settings", "create", "examples", "open_reader"]
+__all__ = ["Retention", "Settings", "create", "empty_reader", "examples", "open_reader"]
 
 examples: Final = (
     {"fields": {"message": "text", "level": "keyword", "time": "date"}},
@@ -37,4 +37,11 @@ def open_reader(directory: Path, **options: Any) -> Reader:
     """The searching side of the index in `directory`; takes no lock. Raises StoreError."""
     module = importlib.import_module("headrace.index.tantivy.reader")
     reader: Reader = module.open_reader(directory, **options)
+    return reader
+
+
+def empty_reader(name: str, settings: Settings) -> Reader:
+    """The searching side of an index before its folder is made. Raises ConfigError."""
+    module = importlib.import_module("headrace.index.tantivy.empty")
+    reader: Reader = module.EmptyReader(name, settings)
     return reader

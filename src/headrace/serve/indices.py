@@ -1,0 +1,246 @@
+"""The indexes of the running service: those of the configuration and those made at run time, by any name.
+
+A configured index fed by one push pipeline takes writes through that one's log; fed by none it gets an entry,
+and so a log, of its own at its first write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import anyio.to_thread
+
+from headrace.catalogue.entry import Alias, Catalogue, Made
+from headrace.catalogue.store import Keeper
+from headrace.core.errors import ConfigError, RequestError
+from headrace.layout import index_directory
+from headrace.serve.datemath import dated
+from headrace.serve.editing import IndexExists, with_index
+from headrace.serve.index_names import check_index_name
+from headrace.serve.names import Target
+from headrace.serve.places import Place, PlacedIndices
+from headrace.serve.resolving import missing
+from headrace.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A push pipeline of the configuration: its name, the log it reads, its own level of acknowledgement."""
+
+    pipeline: str
+    log: str
+    ack: str = "durable"
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """An index of the configuration.
+
+    fed:   some pipeline of the configuration writes to it, and so makes its folder
+    feeds: those of them that take pushes
+    """
+
+    name: str
+    kind: str = "tantivy"
+    options: Any = None
+    key: tuple[str, ...] = ()
+    fed: bool = False
+    feeds: tuple[Feed, ...] = ()
+
+
+def configured(settings: Settings) -> dict[str, Configured]:
+    """The indexes of a configuration, by name."""
+    found = {}
+    for name, config in settings.indexes.items():
+        pipelines = [each for each in settings.pipelines.values() if each.index == name]
+        feeds = tuple(
+            Feed(each.name, each.source_options.log or each.name, each.source_options.ack)
+            for each in pipelines
+            if each.source_kind == "http_push"
+        )
+        key = tuple(getattr(config.options, "key", ()))
+        found[name] = Configured(name, config.kind, config.options, key, bool(pipelines), feeds)
+    return found
+
+
+class ServerIndices(PlacedIndices):
+    """`Indices` of the one process that writes the catalogue. Raises ConfigError for a name that is twice."""
+
+    def __init__(
+        self,
+        configured: Mapping[str, Configured],
+        keeper: Keeper,
+        data_dir: Path,
+        *,
+        auto_create: bool = True,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(now)
+        self._configured = configured
+        self._keeper = keeper
+        self._data_dir = data_dir
+        self._auto_create = auto_create
+        self._placed: tuple[Catalogue, Mapping[str, Place]] | None = None
+        for made in keeper.catalogue.indexes.values():
+            if made.name in configured and not made.configured:
+                raise ConfigError(
+                    f"index {made.name!r} is in the configuration and was made at run time as well; "
+                    f"rename the configured one, or take it out and send DELETE /{made.name} first",
+                    path=("indexes", made.name),
+                )
+
+    @property
+    def data_dir(self) -> Path:
+        return self._data_dir
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self._keeper.catalogue
+
+    def places(self) -> Mapping[str, Place]:
+        catalogue, placed = self.catalogue, self._placed
+        if placed is None or placed[0] is not catalogue:
+            self._placed = placed = catalogue, self._places(catalogue)
+        return placed[1]
+
+    def _places(self, catalogue: Catalogue) -> Mapping[str, Place]:
+        places = {}
+        for each in self._configured.values():
+            folder = index_directory(self._data_dir, each.name)
+            entry = catalogue.indexes.get(each.name)
+            places[each.name] = Place(
+                each.name, each.name, each.kind, folder, True, each.options, not each.fed, entry
+            )
+        for made in catalogue.indexes.values():
+            if not made.configured:
+                folder = index_directory(self._data_dir, made.uuid)
+                places[made.name] = Place(made.name, made.uuid, made.kind, folder, False, None, True, made)
+        return MappingProxyType(places)
+
+    def target(self, name: str, *, require_alias: bool = False) -> Target | None:
+        """Where writes to a name go. Raises RequestError 400, and 404 where an alias is required and none."""
+        name = dated(name, self._now())
+        indexes = self._aliased(name)
+        if indexes:
+            return self.target(_write_index(name, indexes))
+        if require_alias:
+            flag = "[require_alias] request flag is [true]"
+            reason = f"no such index [{name}] and {flag} and [{name}] is not an alias"
+            raise RequestError(404, "index_not_found_exception", reason)
+        place = self.places().get(name)
+        if place is None:
+            return None
+        feeds = self._configured[name].feeds if place.configured else ()
+        if len(feeds) > 1:
+            pushes = ", ".join(f"/ingest/{feed.pipeline}" for feed in feeds)
+            reason = (
+                f"index [{name}] is fed by several push pipelines: say which, by writing to one of {pushes}"
+            )
+            raise RequestError(400, "illegal_argument_exception", reason)
+        found = self.targets(name)
+        return found[0] if found else None
+
+    def targets(self, index: str) -> list[Target]:
+        """All logs whose records go into a concrete index; none for one that has never been pushed to."""
+        place = self.places().get(index)
+        if place is None:
+            return []
+        if place.configured:
+            each = self._configured[index]
+            found = [Target(index, index, feed.log, feed.pipeline, each.key, feed.ack) for feed in each.feeds]
+            key, identity = each.key, index
+        else:
+            found, key, identity = [], _key(place.made), place.identity
+        made = place.made
+        if made is not None:
+            found.append(Target(index, identity, made.log, made.pipeline, key, made.ack))
+        return found
+
+    async def create(self, name: str) -> Target:
+        """The target of a first write. Raises RequestError 400 for the name, 404 where that is forbidden."""
+        found = self.target(name)
+        if found is not None:
+            return found
+        name = dated(name, self._now())
+        is_configured = name in self._configured
+        if not is_configured and not self._auto_create:
+            reason = f"no such index [{name}] and auto_create is off"
+            raise RequestError(404, "index_not_found_exception", reason)
+        # Where it exists by now, it was somebody else's first write: theirs is ours.
+        with contextlib.suppress(IndexExists):
+            await self.make(name, configured=is_configured)
+        found = self.target(name)
+        if found is None:
+            raise missing(name)  # Deleted in between.
+        return found
+
+    async def make(
+        self,
+        name: str,
+        *,
+        options: Mapping[str, Any] | None = None,
+        mappings: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        aliases: Mapping[str, Alias] | None = None,
+        configured: bool = False,
+    ) -> Made:
+        """Make an entry, durably. Raises RequestError 400, IndexExists."""
+        if not configured:
+            check_index_name(name)
+            if name in self._configured:
+                raise IndexExists(name, name)
+        made = Made(
+            name=name,
+            uuid=str(uuid.uuid4()),
+            created=round(self._now(), 3),
+            configured=configured,
+            options=dict(options or {}),
+            mappings=dict(mappings or {}),
+            settings=dict(settings or {}),
+        )
+        await self.change(
+            lambda catalogue: with_index(catalogue, made, aliases or {}, self._known(catalogue))
+        )
+        return made
+
+    async def change(self, edit: Callable[[Catalogue], Catalogue]) -> Catalogue:
+        changed = await anyio.to_thread.run_sync(self._keeper.change, edit)
+        self.forget_all_but(self.places())
+        return changed
+
+    def _known(self, catalogue: Catalogue) -> set[str]:
+        """All names of indexes in a catalogue that is about to be changed."""
+        return {*self._configured, *(made.name for made in catalogue.indexes.values() if not made.configured)}
+
+    def _aliased(self, name: str) -> dict[str, Alias]:
+        places = self.places()
+        indexes = self.catalogue.aliases.get(name, {}) if name not in places else {}
+        return {index: what for index, what in indexes.items() if index in places}
+
+
+def _write_index(alias: str, indexes: Mapping[str, Alias]) -> str:
+    writing = [index for index, what in indexes.items() if what.is_write_index]
+    if len(writing) == 1:
+        return writing[0]
+    if len(indexes) == 1:
+        return next(iter(indexes))
+    reason = (
+        f"no write index is defined for alias [{alias}]. The write index may be explicitly disabled using "
+        "is_write_index=false or the alias points to multiple indices without one being designated as a "
+        "write index"
+    )
+    raise RequestError(400, "illegal_argument_exception", reason)
+
+
+def _key(made: Made | None) -> tuple[str, ...]:
+    given = made.options.get("id") if made is not None else None
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, str) else tuple(given)
