@@ -43,7 +43,7 @@ indexes:
       slow: boolean
 pipelines:
   logs:
-    source: {{ type: files, paths: ["{input}"], format: ndjson }}
+    source: {source}
     transform:
       - validate: {{ ts: {{ required: true }}, status: {{ min: 100, max: 599 }}, dur: {{ min: 0 }} }}
       - set: {{ slow: "dur > 250" }}
@@ -102,11 +102,19 @@ def write_documents(path: Path, count: int) -> None:
         file.writelines(f"{document(number, record)}\n" for number, record in enumerate(records(count)))
 
 
-def write_config(folder: Path, source: Path, *, declared_id: bool = False, port: int = 0) -> Path:
-    """The configuration of one measurement, in a folder of its own."""
+def write_config(
+    folder: Path,
+    source: Path | None = None,
+    *,
+    declared_id: bool = False,
+    pushed: bool = False,
+    port: int = 0,
+) -> Path:
+    """The configuration of one measurement, in a folder of its own; records are read, or `pushed`."""
     folder.mkdir(parents=True, exist_ok=True)
     identity = "id: id" if declared_id else "# ids are derived"
     path = folder / "headrace.yaml"
-    text = CONFIG.format(data_dir=folder / "data", port=port, identity=identity, input=source)
+    reading = "{ type: http_push }" if pushed else f'{{ type: files, paths: ["{source}"], format: ndjson }}'
+    text = CONFIG.format(data_dir=folder / "data", port=port, identity=identity, source=reading)
     path.write_text(text, "utf-8")
     return path
