@@ -1,4 +1,4 @@
-"""An open-loop client, `python -m benches.load`: a process of its own, so that it shares no lock with anybody.
+"""An open-loop client, `python -m benches.load`: a process of its own, so it shares no lock with anybody.
 
 Requests are due at fixed times whatever the answers do, and every latency counts from when its request was
 *due*: a service that stalls makes all that waits behind it late, and nothing hides (coordinated omission).
