@@ -1,0 +1,25 @@
+"""Numbers written as text, and the refusal of a value that its field cannot hold."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NoReturn
+
+from headrace.core.errors import RequestError
+
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def refuse(field: str, kind: str, value: object, why: str = "") -> NoReturn:
+    """Raise what Elasticsearch answers to a value its field cannot hold."""
+    reason = f"failed to create query: field [{field}] of type [{kind}] cannot take the value [{value}]"
+    raise RequestError(400, "query_shard_exception", f"{reason}: {why}" if why else reason)
+
+
+def is_number(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None
+
+
+def number(text: str) -> int | float:
+    """A number as written: an integer where it is one."""
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
