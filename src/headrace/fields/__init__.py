@@ -1,0 +1,35 @@
+"""What a field of an index is: its type as declared, and how values of other types become it.
+
+Shared by `validate`, which coerces, and the indexes, which store. Elasticsearch's type names are accepted
+beside ours and reported back as given.
+"""
+
+from headrace.fields.addresses import IP, IPV4, IPV6
+from headrace.fields.casting import cast, located, named
+from headrace.fields.dates import FIRST_WHOLE_YEAR, LAST_WHOLE_YEAR, from_iso
+from headrace.fields.declared import (
+    ELASTICSEARCH_NAMES,
+    POLARS_TYPES,
+    Field,
+    FieldType,
+    parse_field,
+    parse_fields,
+)
+
+__all__ = [
+    "ELASTICSEARCH_NAMES",
+    "FIRST_WHOLE_YEAR",
+    "IP",
+    "IPV4",
+    "IPV6",
+    "LAST_WHOLE_YEAR",
+    "POLARS_TYPES",
+    "Field",
+    "FieldType",
+    "cast",
+    "from_iso",
+    "located",
+    "named",
+    "parse_field",
+    "parse_fields",
+]
