@@ -30,9 +30,9 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "starlette": ("serve",),
     "uvicorn": ("serve",),
     "tantivy": ("index.tantivy",),
-    "backports": ("ingest.files.compression",),
-    "compression": ("ingest.files.compression",),  # the standard library's, from Python 3.14 on
-    "cramjam": ("ingest.files.compression", "pipeline.deadletter", "core"),
+    "backports": ("ingest.files.compression", "serve.encodings"),
+    "compression": ("ingest.files.compression", "serve.encodings"),  # the standard library's, from Python 3.14 on
+    "cramjam": ("ingest.files.compression", "pipeline.deadletter", "core", "serve.encodings"),
     "httpx2": ("ingest", "transform.http_lookup", "index", "cli", "aio", "serve.upstream", "remote"),
     "tenacity": ("core.retry",),
     "interlock": ("core.breaker",),
