@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from headrace.core.errors import RequestError
 from headrace.core.registry import suggest
-from headrace.index.query import patterns, tree
-from headrace.index.query.query_string import parse_query_string
+from headrace.index.query import patterns, strings, texts, tree
+from headrace.index.query.options import (
+    COMMON,
+    bad,
+    boosted,
+    edit_distance,
+    flag,
+    found,
+    fuzziness,
+    known_options,
+    number,
+    one_field,
+    rewrite,
+    scalar,
+    whole,
+)
+from headrace.index.query.refused import INSTEAD
 from headrace.index.query.tree import Node
+from headrace.index.query.zones import time_zone
 
 DEEPEST: Final = 40
 """Nested queries; the engine recurses on its own stack."""
-
-_COMMON: Final = frozenset({"boost", "_name"})
 
 
 def parse_query(query: Any, *, default_fields: tuple[str, ...] = ("*",)) -> Node:
@@ -24,156 +37,39 @@ def parse_query(query: Any, *, default_fields: tuple[str, ...] = ("*",)) -> Node
     return _node(query, default_fields, 0)
 
 
-def bad(reason: str, kind: str = "parsing_exception") -> NoReturn:
-    raise RequestError(400, kind, reason)
-
-
 def _node(query: Any, default: tuple[str, ...], depth: int) -> Node:
     if depth > DEEPEST:
         bad(f"the query is nested deeper than {DEEPEST} levels; flatten it", "illegal_argument_exception")
     if not isinstance(query, Mapping) or len(query) != 1:
-        bad(f"a query is an object with exactly one key, its kind; found {_shown(query)}")
+        bad(f"a query is an object with exactly one key, its kind; found {found(query)}")
     kind, body = next(iter(query.items()))
     if kind in _COMPOUND:
         return _COMPOUND[kind](body, default, depth + 1)
-    if kind == "query_string":
-        return _query_string(body, default)
-    if kind == "multi_match":
-        return _multi_match(body, default)
+    if kind in _ON_FIELDS:
+        return _ON_FIELDS[kind](body, default)
+    if kind in INSTEAD:
+        bad(f"[{kind}] query is not supported; instead: {INSTEAD[kind]}")
     if kind not in _LEAVES:
-        known = sorted([*_LEAVES, *_COMPOUND, "query_string", "multi_match"])
+        known = sorted([*_LEAVES, *_COMPOUND, *_ON_FIELDS])
         near = suggest(str(kind), known).split(" (have")[0]
         hint = f", {near}" if near.startswith("did") else ""
         bad(f"unknown query [{kind}]; supported: {', '.join(known)}{hint}")
     return _LEAVES[kind](body)
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, Mapping):
-        return f"the keys [{', '.join(map(str, value))}]"
-    return f"[{value}]"
-
-
-def _options(kind: str, body: Any, allowed: str) -> dict[str, Any]:
-    """The body's options, all of them known."""
-    if not isinstance(body, Mapping):
-        bad(f"[{kind}] query: expected an object, found {_shown(body)}")
-    known = _COMMON | set(allowed.split())
-    for name in body:
-        if name not in known:
-            bad(f"[{kind}] query does not support [{name}]; {suggest(str(name), sorted(known))}")
-    return dict(body)
-
-
-def _one_field(kind: str, body: Any, short: str, allowed: str) -> tuple[str, dict[str, Any]]:
-    """`{field: value}` or `{field: {short: value, …}}`."""
-    if not isinstance(body, Mapping):
-        bad(f"[{kind}] query: expected an object with a field, found {_shown(body)}")
-    names = [name for name in body if name not in _COMMON] or list(body)
-    if len(names) != 1:
-        bad(f"[{kind}] query takes exactly one field, found {_shown(body)}")
-    value = body[names[0]]
-    given = {name: body[name] for name in body if name in _COMMON and name != names[0]}
-    options = _options(kind, value, f"{short} {allowed}") if isinstance(value, Mapping) else {short: value}
-    if options.get(short) is None:
-        bad(f"[{kind}] query on [{names[0]}] has no [{short}]")
-    return names[0], given | options
-
-
-def _scalar(kind: str, field: str, value: Any) -> Any:
-    if not isinstance(value, str | int | float | bool):
-        bad(f"[{kind}] query on [{field}] takes one value, found {type(value).__name__}")
-    return value
-
-
-def number(value: Any, what: str, *, least: float | None = None) -> float:
-    """An option's number. Raises RequestError."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            bad(f"[{what}] must be a number, found [{value}]")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        bad(f"[{what}] must be a number, found [{value}]")
-    if least is not None and value < least:
-        bad(f"[{what}] must be at least {least:g}, found [{value}]", "illegal_argument_exception")
-    return float(value)
-
-
-def _only(kind: str, name: str, options: Mapping[str, Any], value: Any) -> None:
-    """Refuses an option that is known, but has only one value here."""
-    if options.get(name, value) not in (value, str(value).lower()):
-        bad(f"[{kind}] query supports [{name}] only as [{str(value).lower()}]")
-
-
-def _flag(value: Any, what: str) -> bool:
-    if value in (True, False, "true", "false"):
-        return value in (True, "true")
-    bad(f"[{what}] must be true or false, found [{value}]")
-
-
-def boosted(node: Node, options: Mapping[str, Any]) -> Node:
-    factor = number(options.get("boost", 1.0), "boost", least=0)
-    return node if factor == 1.0 else tree.Boost(node, factor)
-
-
 def _match_all(body: Any) -> Node:
-    return boosted(tree.All(), _options("match_all", body, ""))
+    return boosted(tree.All(), known_options("match_all", body, ""))
 
 
 def _match_none(body: Any) -> Node:
-    _options("match_none", body, "")
+    known_options("match_none", body, "")
     return tree.Nothing()
 
 
-def _conjunction(options: Mapping[str, Any], name: str = "operator") -> bool:
-    operator = str(options.get(name, "or")).lower()
-    if operator not in ("and", "or"):
-        bad(f"[{name}] must be [and] or [or], found [{operator}]")
-    return operator == "and"
-
-
-def fuzziness(value: Any) -> str | int:
-    """0, 1, 2 or AUTO. Raises RequestError."""
-    text = str(value).upper()
-    if text.startswith("AUTO"):
-        return "AUTO"
-    if text in ("0", "1", "2", "0.0", "1.0", "2.0"):
-        return int(float(text))
-    bad(f"[fuzziness] must be 0, 1, 2 or AUTO, found [{value}]")
-
-
-def _match(body: Any) -> Node:
-    allowed = "operator fuzziness minimum_should_match lenient zero_terms_query fuzzy_transpositions"
-    field, options = _one_field("match", body, "query", allowed)
-    for name, neutral in (("lenient", False), ("zero_terms_query", "none"), ("fuzzy_transpositions", True)):
-        _only("match", name, options, neutral)
-    node = tree.Match(
-        field,
-        _scalar("match", field, options["query"]),
-        conjunction=_conjunction(options),
-        fuzziness=fuzziness(options.get("fuzziness", 0)),
-        minimum=options.get("minimum_should_match"),
-    )
-    return boosted(node, options)
-
-
-def _phrase(kind: str) -> Callable[[Any], Node]:
-    def read(body: Any) -> Node:
-        allowed = "slop" if kind == "match_phrase" else "max_expansions"
-        field, options = _one_field(kind, body, "query", allowed)
-        slop = int(number(options.get("slop", 0), "slop", least=0))
-        _only(kind, "max_expansions", options, 50)
-        text = _scalar(kind, field, options["query"])
-        return boosted(tree.Phrase(field, text, slop, kind == "match_phrase_prefix"), options)
-
-    return read
-
-
 def _term(body: Any) -> Node:
-    field, options = _one_field("term", body, "value", "case_insensitive")
-    value = _scalar("term", field, options["value"])
-    if _flag(options.get("case_insensitive", False), "case_insensitive"):
+    field, options = one_field("term", body, "value", "case_insensitive")
+    value = scalar("term", field, options["value"])
+    if flag(options, "case_insensitive"):
         regex = patterns.regexp(patterns.escape(str(value)), ignore_case=True)
         return boosted(tree.Pattern(field, regex, "term"), options)
     return boosted(tree.Terms(field, (value,), scored=True), options)
@@ -181,29 +77,39 @@ def _term(body: Any) -> Node:
 
 def _terms(body: Any) -> Node:
     if not isinstance(body, Mapping):
-        bad(f"[terms] query: expected an object with a field, found {_shown(body)}")
-    names = [name for name in body if name not in _COMMON]
+        bad(f"[terms] query: expected an object with a field, found {found(body)}")
+    names = [name for name in body if name not in COMMON]
     if len(names) != 1:
-        bad(f"[terms] query takes exactly one field, found {_shown(body)}")
+        bad(f"[terms] query takes exactly one field, found {found(body)}")
     values = body[names[0]]
+    if isinstance(values, Mapping):
+        bad(
+            f"[terms] query on [{names[0]}]: terms lookup is not supported; get the document first,"
+            " and give its values as a list"
+        )
     if not isinstance(values, list):
-        bad(f"[terms] query on [{names[0]}] takes a list of values, found {_shown(values)}")
+        bad(f"[terms] query on [{names[0]}] takes a list of values, found {found(values)}")
     if len(values) > 65_536:
         bad(f"[terms] query on [{names[0]}] has {len(values)} values; the most is 65536")
-    found = tuple(_scalar("terms", names[0], value) for value in values)
-    return boosted(tree.Terms(names[0], found), body)
+    wanted = tuple(scalar("terms", names[0], value) for value in values)
+    return boosted(tree.Terms(names[0], wanted), body)
 
 
 def _range(body: Any) -> Node:
-    if not isinstance(body, Mapping) or len(names := [name for name in body if name not in _COMMON]) != 1:
-        bad(f"[range] query takes exactly one field, found {_shown(body)}")
+    if not isinstance(body, Mapping) or len(names := [name for name in body if name not in COMMON]) != 1:
+        bad(f"[range] query takes exactly one field, found {found(body)}")
     field = names[0]
-    options = _options("range", body[field], "gt gte lt lte format time_zone relation from to")
-    if options.get("time_zone", "UTC") not in ("UTC", "Z", "+00:00"):
-        bad("[range] query supports [time_zone] only as [UTC]; write the offset into the date")
-    for unsupported in ("relation", "from", "to"):
-        if options.get(unsupported) is not None:
-            bad(f"[range] query does not support [{unsupported}]; use gt, gte, lt, lte")
+    options = known_options(
+        "range", body[field], "gt gte lt lte format time_zone relation from to include_lower include_upper"
+    )
+    if options.get("relation") is not None:
+        bad("[range] query does not support [relation]; there are no range fields: leave it out")
+    for older, bound in (("from", "lower"), ("to", "upper")):
+        if options.get(older) is not None:
+            exact = flag(options, f"include_{bound}", default=True)
+            options[("gte" if exact else "gt") if older == "from" else ("lte" if exact else "lt")] = options[
+                older
+            ]
     lower, upper = options.get("gt", options.get("gte")), options.get("lt", options.get("lte"))
     for both in (("gt", "gte"), ("lt", "lte")):
         if all(options.get(name) is not None for name in both):
@@ -212,17 +118,24 @@ def _range(body: Any) -> Node:
     upper = options.get("lte") if upper is None else upper
     node = tree.Range(
         field,
-        None if lower is None else _scalar("range", field, lower),
-        None if upper is None else _scalar("range", field, upper),
+        None if lower is None else scalar("range", field, lower),
+        None if upper is None else scalar("range", field, upper),
         include_lower=options.get("gt") is None,
         include_upper=options.get("lt") is None,
-        format=options.get("format"),
+        format=_format(options.get("format")),
+        zone=time_zone(options.get("time_zone")),
     )
     return boosted(node, {**options, "boost": options.get("boost", body.get("boost", 1.0))})
 
 
+def _format(given: Any) -> str | None:
+    if given is not None and not isinstance(given, str):
+        bad(f"[format] is a text like epoch_millis, found {found(given)}")
+    return given
+
+
 def _ids(body: Any) -> Node:
-    options = _options("ids", body, "values")
+    options = known_options("ids", body, "values")
     values = options.get("values", [])
     if not isinstance(values, list):
         values = [values]
@@ -230,7 +143,7 @@ def _ids(body: Any) -> Node:
 
 
 def _exists(body: Any) -> Node:
-    options = _options("exists", body, "field")
+    options = known_options("exists", body, "field")
     if not isinstance(options.get("field"), str):
         bad("[exists] query must have a [field]")
     return boosted(tree.Exists(options["field"]), options)
@@ -238,15 +151,14 @@ def _exists(body: Any) -> Node:
 
 def _pattern(kind: str, make: Callable[..., str]) -> Callable[[Any], Node]:
     def read(body: Any) -> Node:
-        field, options = _one_field(
-            kind, _wildcard_alias(kind, body), "value", "case_insensitive rewrite flags"
-        )
-        for unsupported in ("rewrite", "flags"):
-            if options.get(unsupported) not in (None, "constant_score", "ALL", "NONE"):
-                bad(f"[{kind}] query does not support [{unsupported}]")
-        ignore_case = _flag(options.get("case_insensitive", False), "case_insensitive")
-        text = str(_scalar(kind, field, options["value"]))
-        return boosted(tree.Pattern(field, make(text, ignore_case=ignore_case), kind), options)
+        allowed = "case_insensitive rewrite" + (" flags max_determinized_states" if kind == "regexp" else "")
+        field, options = one_field(kind, _wildcard_alias(kind, body), "value", allowed)
+        rewrite(kind, options)
+        if options.get("flags") not in (None, "ALL", "NONE", ""):
+            bad(f"[{kind}] query does not support [flags] as [{options['flags']}]; leave it out")
+        text = str(scalar(kind, field, options["value"]))
+        regex = make(text, ignore_case=flag(options, "case_insensitive"))
+        return boosted(tree.Pattern(field, regex, kind), options)
 
     return read
 
@@ -264,26 +176,25 @@ def _wildcard_alias(kind: str, body: Any) -> Any:
 
 
 def _fuzzy(body: Any) -> Node:
-    allowed = "fuzziness transpositions max_expansions prefix_length"
-    field, options = _one_field("fuzzy", body, "value", allowed)
-    if number(options.get("prefix_length", 0), "prefix_length"):
-        bad("[fuzzy] query does not support [prefix_length]")
-    _only("fuzzy", "max_expansions", options, 50)
-    text = str(_scalar("fuzzy", field, options["value"]))
-    distance = edit_distance(fuzziness(options.get("fuzziness", "AUTO")), text)
-    swaps = _flag(options.get("transpositions", True), "transpositions")
-    return boosted(tree.Fuzzy(field, text, distance, swaps), options)
-
-
-def edit_distance(fuzzy: str | int, word: str) -> int:
-    """How many edits AUTO allows a word of this length."""
-    if isinstance(fuzzy, int):
-        return fuzzy
-    return 0 if len(word) < 3 else 1 if len(word) < 6 else 2
+    allowed = "fuzziness transpositions max_expansions prefix_length rewrite"
+    field, options = one_field("fuzzy", body, "value", allowed)
+    rewrite("fuzzy", options)
+    whole(options, "max_expansions", tree.EXPANSIONS, least=1)  # a bound of cost: all words are found here
+    text = str(scalar("fuzzy", field, options["value"]))
+    node = tree.Fuzzy(
+        field,
+        text,
+        edit_distance(fuzziness(options.get("fuzziness", "AUTO")), text),
+        flag(options, "transpositions", default=True),
+        exact_start=whole(options, "prefix_length", 0),
+    )
+    return boosted(node, options)
 
 
 def _bool(body: Any, default: tuple[str, ...], depth: int) -> Node:
-    options = _options("bool", body, "must should must_not filter minimum_should_match")
+    options = known_options(
+        "bool", body, "must should must_not filter minimum_should_match adjust_pure_negative"
+    )
 
     def clauses(name: str) -> tuple[Node, ...]:
         given = options.get(name) or []
@@ -301,7 +212,7 @@ def _bool(body: Any, default: tuple[str, ...], depth: int) -> Node:
 
 
 def _constant(body: Any, default: tuple[str, ...], depth: int) -> Node:
-    options = _options("constant_score", body, "filter")
+    options = known_options("constant_score", body, "filter")
     if "filter" not in options:
         bad("[constant_score] query must have a [filter]")
     score = number(options.get("boost", 1.0), "boost", least=0)
@@ -309,84 +220,66 @@ def _constant(body: Any, default: tuple[str, ...], depth: int) -> Node:
 
 
 def _dis_max(body: Any, default: tuple[str, ...], depth: int) -> Node:
-    options = _options("dis_max", body, "queries tie_breaker")
-    queries = tuple(_node(query, default, depth) for query in options.get("queries", []))
+    options = known_options("dis_max", body, "queries tie_breaker")
+    given = options.get("queries")
+    if not isinstance(given, list):
+        bad("[dis_max] query must have [queries], a list")
+    queries = tuple(_node(query, default, depth) for query in given)
     tie = number(options.get("tie_breaker", 0.0), "tie_breaker", least=0)
     return boosted(tree.Best(queries, tie), options)
 
 
-def _multi_match(body: Any, default: tuple[str, ...]) -> Node:
-    allowed = "query fields type operator fuzziness minimum_should_match slop tie_breaker lenient"
-    options = _options("multi_match", body, allowed)
-    if options.get("query") is None:
-        bad("[multi_match] query must have a [query]")
-    text = _scalar("multi_match", "query", options["query"])
-    kind = options.get("type", "best_fields")
-    fields = options.get("fields") or list(default)
-    parts = [_multi_part(kind, name, text, options) for name in map(str, fields)]
-    if kind == "most_fields":
-        return boosted(tree.Bool(should=tuple(parts)), options)
-    tie = number(options.get("tie_breaker", 0.0), "tie_breaker", least=0)
-    return boosted(tree.Best(tuple(parts), tie), options)
+def _boosting(body: Any, default: tuple[str, ...], depth: int) -> Node:
+    options = known_options("boosting", body, "positive negative negative_boost")
+    for name in ("positive", "negative", "negative_boost"):
+        if options.get(name) is None:
+            bad(f"[boosting] query must have [{name}]")
+    factor = number(options["negative_boost"], "negative_boost", least=0)
+    positive, negative = (_node(options[name], default, depth) for name in ("positive", "negative"))
+    return boosted(tree.Demote(positive, negative, factor), options)
 
 
-def _multi_part(kind: str, name: str, text: Any, options: Mapping[str, Any]) -> Node:
-    field, _, factor = name.partition("^")
-    if kind in ("best_fields", "most_fields"):
-        node: Node = tree.Match(
-            field,
-            text,
-            conjunction=_conjunction(options),
-            fuzziness=fuzziness(options.get("fuzziness", 0)),
-            minimum=options.get("minimum_should_match"),
-            loose=True,
-        )
-    elif kind in ("phrase", "phrase_prefix"):
-        slop = int(number(options.get("slop", 0), "slop", least=0))
-        node = tree.Phrase(field, text, slop, kind == "phrase_prefix", loose=True)
-    else:
+def _function_score(body: Any, default: tuple[str, ...], depth: int) -> Node:
+    """Only with one weight for all: the rest needs a score per document that the engine cannot make."""
+    options = known_options(
+        "function_score",
+        body,
+        "query weight functions score_mode boost_mode max_boost min_score script_score field_value_factor"
+        " random_score gauss exp linear",
+    )
+    beyond = [name for name in options if name not in ("query", "weight", *COMMON)]
+    if beyond:
         bad(
-            f"[multi_match] query does not support the type [{kind}]; "
-            "supported: best_fields, most_fields, phrase, phrase_prefix"
+            f"[function_score] query supports [query], [weight] and [boost] only, found [{beyond[0]}];"
+            f" instead: {INSTEAD['function_score']}"
         )
-    return tree.Boost(node, number(factor, f"boost of {field}", least=0)) if factor else node
-
-
-def _query_string(body: Any, default: tuple[str, ...]) -> Node:
-    allowed = (
-        "query fields default_field default_operator analyze_wildcard lenient fuzziness phrase_slop"
-        " allow_leading_wildcard minimum_should_match tie_breaker time_zone"
-    )
-    options = _options("query_string", {"query": body} if isinstance(body, str) else body, allowed)
-    if not isinstance(options.get("query"), str):
-        bad("[query_string] query must have a [query] of text")
-    _only("query_string", "allow_leading_wildcard", options, True)
-    for unsupported in ("minimum_should_match", "time_zone", "fuzziness", "tie_breaker"):
-        if unsupported in options:
-            bad(f"[query_string] query does not support [{unsupported}]")
-    fields = options.get("fields") or [options.get("default_field") or default]
-    names = tuple(name for entry in fields for name in ([entry] if isinstance(entry, str) else entry))
-    node = parse_query_string(
-        options["query"],
-        fields=names,
-        conjunction=_conjunction(options, "default_operator"),
-        slop=int(number(options.get("phrase_slop", 0), "phrase_slop", least=0)),
-    )
-    return boosted(node, options)
+    query = _node(options["query"], default, depth) if options.get("query") else tree.All()
+    weight = number(options.get("weight", 1.0), "weight", least=0)
+    return boosted(query if weight == 1.0 else tree.Boost(query, weight), options)
 
 
 _COMPOUND: Final[dict[str, Callable[[Any, tuple[str, ...], int], Node]]] = {
     "bool": _bool,
     "constant_score": _constant,
     "dis_max": _dis_max,
+    "boosting": _boosting,
+    "function_score": _function_score,
 }
+
+_ON_FIELDS: Final[dict[str, Callable[[Any, tuple[str, ...]], Node]]] = {
+    "multi_match": texts.multi_match,
+    "query_string": strings.query_string,
+    "simple_query_string": strings.simple_query_string,
+}
+"""Those on all fields by default."""
 
 _LEAVES: Final[dict[str, Callable[[Any], Node]]] = {
     "match_all": _match_all,
     "match_none": _match_none,
-    "match": _match,
-    "match_phrase": _phrase("match_phrase"),
-    "match_phrase_prefix": _phrase("match_phrase_prefix"),
+    "match": texts.match,
+    "match_phrase": texts.match_phrase,
+    "match_phrase_prefix": texts.match_phrase_prefix,
+    "match_bool_prefix": texts.match_bool_prefix,
     "term": _term,
     "terms": _terms,
     "range": _range,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Final, NoReturn
 
 from headrace.core.errors import RequestError
@@ -46,12 +47,20 @@ class _Token:
 
 
 def parse_query_string(
-    text: str, *, fields: tuple[str, ...] = ("*",), conjunction: bool = False, slop: int = 0
+    text: str,
+    *,
+    fields: tuple[str, ...] = ("*",),
+    conjunction: bool = False,
+    slop: int = 0,
+    zone: tzinfo = UTC,
+    fuzziness: str | int = "AUTO",
+    tie: float = 0.0,
 ) -> Node:
     """A query string → its tree. `fields` (with `^boost`) take what names no field. Raises RequestError."""
     if not text.strip():
         return tree.Nothing()
     parser = _Parser(text, fields, conjunction=conjunction, slop=slop)
+    parser.zone, parser.fuzziness, parser.tie = zone, fuzziness, tie
     node = parser.group(0)
     if parser.here.kind != "end":
         parser.fail(f"unexpected [{parser.here.text}]")
@@ -66,6 +75,9 @@ class _Parser:
         self.fields = fields
         self.conjunction = conjunction
         self.slop = slop
+        self.zone: tzinfo = UTC
+        self.fuzziness: str | int = "AUTO"
+        self.tie = 0.0
         self.tokens = self._tokens()
         self.at = 0
 
@@ -154,13 +166,15 @@ class _Parser:
             tilde = self.take("tilde")
             slop = int(float(tilde.text[1:] or 0)) if tilde else self.slop
             text = _unescape(token.text[1:-1])
-            return _over(fields, lambda name: tree.Phrase(name, text, slop, loose=True))
+            return self._over(fields, lambda name: tree.Phrase(name, text, slop, loose=True))
         if token := self.take("range"):
             return self._range(token, fields)
         if token := self.take("compare"):
             return self._compare(token, fields)
         if token := self.take("regex"):
-            return _over(fields, lambda name: tree.Pattern(name, token.text[1:-1], "regexp", analysed=True))
+            return self._over(
+                fields, lambda name: tree.Pattern(name, token.text[1:-1], "regexp", analysed=True)
+            )
         if token := self.take("word"):
             return self._word(token, fields)
         return self.fail(f"unexpected [{self.here.text}]")
@@ -183,7 +197,7 @@ class _Parser:
 
     def _range(self, token: _Token, fields: tuple[str, ...]) -> Node:
         lower, upper = re.split(r"\s+TO\s+", token.text[1:-1].strip(), maxsplit=1)
-        return _over(
+        return self._over(
             fields,
             lambda name: tree.Range(
                 name,
@@ -192,6 +206,7 @@ class _Parser:
                 include_lower=token.text[0] == "[",
                 include_upper=token.text[-1] == "]",
                 loose=True,
+                zone=self.zone,
             ),
         )
 
@@ -202,40 +217,44 @@ class _Parser:
             self.fail(f"a value is missing after [{token.text}]")
         bound, inclusive = _bound(negative + value.text), token.text.endswith("=")
         if token.text[0] == ">":
-            return _over(fields, lambda name: tree.Range(name, bound, None, inclusive, loose=True))
-        return _over(fields, lambda name: tree.Range(name, None, bound, include_upper=inclusive, loose=True))
+            return self._over(
+                fields, lambda name: tree.Range(name, bound, None, inclusive, loose=True, zone=self.zone)
+            )
+        return self._over(
+            fields,
+            lambda name: tree.Range(name, None, bound, include_upper=inclusive, loose=True, zone=self.zone),
+        )
 
     def _word(self, token: _Token, fields: tuple[str, ...]) -> Node:
         text = _unescape(token.text)
         if token.text == "*":
-            return tree.All() if fields == ("*",) else _over(fields, tree.Exists)
+            return tree.All() if fields == ("*",) else self._over(fields, tree.Exists)
         if re.search(r"(?<!\\)[*?]", token.text):
             regex = patterns.wildcard(token.text)
-            return _over(fields, lambda name: tree.Pattern(name, regex, "wildcard", analysed=True))
+            return self._over(fields, lambda name: tree.Pattern(name, regex, "wildcard", analysed=True))
         if tilde := self.take("tilde"):
             edits = tilde.text[1:]
-            fuzziness = int(float(edits)) if edits else "AUTO"
-            if fuzziness not in (0, 1, 2, "AUTO"):
+            fuzziness = int(float(edits)) if edits else self.fuzziness
+            if isinstance(fuzziness, int) and fuzziness not in (0, 1, 2):
                 self.fail(f"the edit distance must be 0, 1 or 2, found [{edits}]")
-            return _over(fields, lambda name: tree.Match(name, text, fuzziness=fuzziness, loose=True))
-        return _over(fields, lambda name: tree.Match(name, text, conjunction=True, loose=True))
+            return self._over(fields, lambda name: tree.Match(name, text, fuzziness=fuzziness, loose=True))
+        return self._over(fields, lambda name: tree.Match(name, text, conjunction=True, loose=True))
+
+    def _over(self, fields: tuple[str, ...], make: object) -> Node:
+        """The node on one field, or the best of it on several."""
+        assert callable(make)
+        nodes = []
+        for entry in fields:
+            name, _, factor = entry.partition("^")
+            node: Node = make(name)
+            nodes.append(tree.Boost(node, float(factor)) if factor else node)
+        return nodes[0] if len(nodes) == 1 else tree.Best(tuple(nodes), self.tie)
 
 
 def _combined(must: list[Node], should: list[Node], must_not: list[Node]) -> Node:
     if len(should) == 1 and not must and not must_not:
         return should[0]
     return tree.Bool(tuple(must), tuple(should), tuple(must_not))
-
-
-def _over(fields: tuple[str, ...], make: object) -> Node:
-    """The node on one field, or the best of it on several."""
-    assert callable(make)
-    nodes = []
-    for entry in fields:
-        name, _, factor = entry.partition("^")
-        node: Node = make(name)
-        nodes.append(tree.Boost(node, float(factor)) if factor else node)
-    return nodes[0] if len(nodes) == 1 else tree.Best(tuple(nodes))
 
 
 def _bound(text: str) -> str | None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any, TypeAlias
+
+EXPANSIONS = 50
+"""Words that a prefix becomes by default, as in Elasticsearch."""
 
 Scalar: TypeAlias = "str | int | float | bool"
 
@@ -41,8 +45,11 @@ class Terms:
 class Match:
     """Words of an analysed text; the exact value where the field is not text.
 
-    fuzziness: edit distance (0 to 2), or "AUTO"
-    minimum:   Elasticsearch's `minimum_should_match`
+    fuzziness:    edit distance (0 to 2), or "AUTO"
+    minimum:      Elasticsearch's `minimum_should_match`
+    prefix:       the last word may go on
+    exact_start:  how many characters the fuzziness leaves alone
+    empty_is_all: a text without any words matches every document
     """
 
     field: str
@@ -51,17 +58,38 @@ class Match:
     fuzziness: str | int = 0
     minimum: str | int | None = None
     loose: bool = False
+    prefix: bool = False
+    exact_start: int = 0
+    swaps: bool = True
+    empty_is_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words in order, at most `slop` moves apart; `prefix`: the last one may go on."""
+    """Words in order, at most `slop` moves apart; `prefix`: the last one may go on.
+
+    expansions: how many words the prefix may become, in their order; `empty_is_all` as in Match
+    """
 
     field: str
     text: Scalar
     slop: int = 0
     prefix: bool = False
     loose: bool = False
+    expansions: int = EXPANSIONS
+    empty_is_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """Each word in any of the fields, as if they were one (`cross_fields`); fields with their boosts."""
+
+    fields: tuple[tuple[str, float], ...]
+    text: Scalar
+    conjunction: bool = False
+    minimum: str | int | None = None
+    tie: float = 0.0
+    empty_is_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +101,7 @@ class Range:
     include_upper: bool = True
     format: str | None = None
     loose: bool = False
+    zone: tzinfo = UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +125,7 @@ class Fuzzy:
     distance: int
     transpositions: bool = True
     analysed: bool = False
+    exact_start: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +162,25 @@ class Boost:
     factor: float
 
 
+@dataclass(frozen=True, slots=True)
+class Demote:
+    """What matches `positive`; the score times `factor` where `negative` matches too (`boosting`)."""
+
+    positive: Node
+    negative: Node
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lenient:
+    """A field that cannot hold the value asked for has no hits, and is no error."""
+
+    query: Node
+
+
 Node: TypeAlias = (
-    "All | Nothing | Ids | Terms | Match | Phrase | Range | Pattern | Fuzzy | Exists | Bool | Best"
-    " | Constant | Boost"
+    "All | Nothing | Ids | Terms | Match | Phrase | Across | Range | Pattern | Fuzzy | Exists | Bool | Best"
+    " | Constant | Boost | Demote | Lenient"
 )
 
 
@@ -147,7 +193,12 @@ def positive(node: Any) -> Iterator[Any]:
         case Best():
             for child in node.queries:
                 yield from positive(child)
-        case Constant() | Boost():
+        case Constant() | Boost() | Lenient():
             yield from positive(node.query)
+        case Demote():
+            yield from positive(node.positive)
+        case Across():
+            for name, _ in node.fields:
+                yield Match(name, node.text)
         case _:
             yield node

@@ -6,7 +6,7 @@ dynamic pair (PROTOCOL 26): by term, match, phrase and exists.
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from tantivy import Occur, Query
 from headrace.core.errors import RequestError
 from headrace.fields import FieldType
 from headrace.index.query import patterns, tree, values
-from headrace.index.query.parse import edit_distance
+from headrace.index.query.options import edit_distance, minimum
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.ranges import any_of, dynamic_dates, micros_query, range_query, texts_query
 from headrace.index.tantivy.snapshot import Snapshot, guarded
@@ -24,20 +24,28 @@ from headrace.index.tantivy.targets import Target, names_like, resolve, words
 MOST_FIELDS: Final = 1024
 """Fields one query may reach through `*`, as in Elasticsearch."""
 
+MOST_TERMS: Final = 50_000
+"""Words that a fuzzy query with a `prefix_length` looks at, at about a microsecond for each letter."""
+
 _WORD: Final = r"[0-9A-Za-z\x{80}-\x{10FFFF}]"
 _BETWEEN_WORDS: Final = r"[\x{0}-/:-@\[-`{-\x{7F}]"
 """Words as the default analyzer cuts them, nearly: the engine's automaton has no room for Unicode classes."""
 
 
-def compile_query(snapshot: Snapshot, node: tree.Node) -> Query:
-    """The engine's query. Raises RequestError for what a field's type cannot answer."""
-    return _Compiler(snapshot).node(node)
+def compile_query(snapshot: Snapshot, node: tree.Node, now: int | None = None) -> Query:
+    """The engine's query. Raises RequestError for what a field's type cannot answer.
+
+    now: microseconds since 1970 that `now` in dates means, all over one request; the clock's without
+    """
+    return _Compiler(snapshot, time.time_ns() // 1000 if now is None else now).node(node)
 
 
 class _Compiler:
     """Compiles one query against one snapshot; a method for each kind of node."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, now: int) -> None:
+        self.now = now
+        self.lenient = False
         self.snapshot = snapshot
         self.schema = snapshot.schema
 
@@ -58,6 +66,15 @@ class _Compiler:
                 return Query.const_score_query(self.node(node.query), node.score)
             case tree.Boost():
                 return Query.boost_query(self.node(node.query), node.factor)
+            case tree.Demote():
+                return self.demoted(node)
+            case tree.Lenient():
+                outer, self.lenient = self.lenient, True
+                found = self.node(node.query)
+                self.lenient = outer
+                return found
+            case tree.Across():
+                return self.across(node)
             case _:
                 return self.leaf(node)
 
@@ -65,7 +82,12 @@ class _Compiler:
         """A node on one field, or on all that its name's wildcards reach."""
         ask = _LEAVES[type(node)]
         if "*" not in node.field:
-            return ask(self, resolve(self.snapshot, node.field), node)
+            try:
+                return ask(self, resolve(self.snapshot, node.field), node)
+            except RequestError as error:
+                if self.lenient and error.status == 400:
+                    return Query.empty_query()
+                raise
         names = names_like(self.snapshot, node.field)
         if len(names) > MOST_FIELDS:
             raise RequestError(
@@ -104,6 +126,48 @@ class _Compiler:
         if needed <= 0:
             return parts if not bare else [(Occur.Must, _unscored(Query.all_query())), *parts]
         return [(Occur.Must, Query.boolean_query(parts, needed))]
+
+    def demoted(self, node: tree.Demote) -> Query:
+        """Two queries that no document matches both of, one with the lower score."""
+        positive, negative = self.node(node.positive), self.node(node.negative)
+        plain = Query.boolean_query([(Occur.Must, positive), (Occur.MustNot, negative)])
+        both = Query.boolean_query([(Occur.Must, positive), (Occur.Must, _unscored(negative))])
+        return any_of([plain, Query.boost_query(both, node.factor)])
+
+    def across(self, node: tree.Across) -> Query:
+        """Each word in any field; only fields with the same analyzer can share words."""
+        groups: dict[str, list[tuple[Target, float]]] = {}
+        for name, factor in node.fields:
+            for found in names_like(self.snapshot, name) if "*" in name else [name]:
+                target = resolve(self.snapshot, found)
+                whole = target.raw or (target.column is not None and target.kind is not FieldType.TEXT)
+                groups.setdefault(f"whole {found}" if whole else target.analyzer, []).append((target, factor))
+        parts = [self._across(node, targets) for targets in groups.values()]
+        return Query.disjunction_max_query(parts, node.tie) if parts else Query.empty_query()
+
+    def _across(self, node: tree.Across, targets: list[tuple[Target, float]]) -> Query:
+        text = values.as_text(node.text)
+        first = targets[0][0]
+        if first.raw or (first.column is not None and first.kind is not FieldType.TEXT):
+            leaf = tree.Match(first.name, node.text, loose=True)
+            try:
+                return Query.boost_query(self.match(first, leaf), targets[0][1])
+            except RequestError:
+                return Query.empty_query()  # a number or date beside the texts cannot hold a word
+        tokens = [token[1] for token in words(first, text)]
+        if not tokens:
+            return Query.all_query() if node.empty_is_all else Query.empty_query()
+        parts = [
+            Query.disjunction_max_query(
+                [
+                    Query.boost_query(self.term(target.column or target.dynamic_text, token), factor)
+                    for target, factor in targets
+                ],
+                node.tie,
+            )
+            for token in tokens
+        ]
+        return _some(parts, node.conjunction, node.minimum)
 
     def term(self, name: str, value: Any) -> Query:
         return guarded(lambda: Query.term_query(self.schema, name, value))
@@ -150,7 +214,9 @@ class _Compiler:
                 return self.term(column, values.as_boolean(target.name, value))
             case FieldType.DATE:
                 # A date's terms have whole seconds only; its fast values are exact.
-                return micros_query(self.snapshot, column, *values.as_date_span(target.name, value))
+                return micros_query(
+                    self.snapshot, column, *values.as_date_span(target.name, value, now=self.now)
+                )
             case _:
                 first, last = values.as_ip_span(target.name, value)
                 return range_query(self.snapshot, target, tree.Range(target.name, first, last))
@@ -179,8 +245,11 @@ class _Compiler:
         return any_of(found)
 
     def _fuzzy_or_exact(self, target: Target, node: tree.Match, text: str) -> Query:
+        if target.kind is FieldType.KEYWORD and node.prefix:
+            return self.pattern(target, tree.Pattern(target.name, patterns.prefix(text), "prefix"))
         if node.fuzziness and target.kind is FieldType.KEYWORD:
-            return self.near(str(target.column), text, edit_distance(node.fuzziness, text))
+            distance = edit_distance(node.fuzziness, text)
+            return self.near(str(target.column), text, distance, swaps=node.swaps, start=node.exact_start)
         return self.column_value(target, node.text)
 
     def _dynamic_match(self, target: Target, node: tree.Match, text: str) -> list[Query]:
@@ -197,21 +266,55 @@ class _Compiler:
         """Some or all words of the text."""
         tokens = [token[1] for token in words(target, text)]
         if not tokens:
-            return Query.empty_query()
-        parts = [self.near(name, token, edit_distance(node.fuzziness, token)) for token in tokens]
-        if node.conjunction:
-            return parts[0] if len(parts) == 1 else _every(parts)
-        needed = minimum(node.minimum, len(parts), default=1)
-        if needed > len(parts):
-            return Query.empty_query()
-        if len(parts) == 1:
-            return parts[0]
-        return Query.boolean_query([(Occur.Should, part) for part in parts], max(needed, 1))
+            return Query.all_query() if node.empty_is_all else Query.empty_query()
+        last = tokens.pop() if node.prefix else None
+        parts = [
+            self.near(
+                name, token, edit_distance(node.fuzziness, token), swaps=node.swaps, start=node.exact_start
+            )
+            for token in tokens
+        ]
+        if last is not None:
+            parts.append(self.begins(name, last))
+        return _some(parts, node.conjunction, node.minimum)
 
-    def near(self, name: str, word: str, distance: int, *, swaps: bool = True) -> Query:
-        if not distance:
+    def begins(self, name: str, word: str) -> Query:
+        """Words that begin so, also in a JSON field."""
+        return guarded(lambda: Query.fuzzy_term_query(self.schema, name, word, 0, True, prefix=True))
+
+    def near(self, name: str, word: str, distance: int, *, swaps: bool = True, start: int = 0) -> Query:
+        if not distance or start >= len(word) + distance:
             return self.term(name, word)
+        if start:
+            return self._near_from(name, word, distance, swaps, start)
         return guarded(lambda: Query.fuzzy_term_query(self.schema, name, word, distance, swaps))
+
+    def _near_from(self, name: str, word: str, distance: int, swaps: bool, start: int) -> Query:
+        """Words near this one that begin as it does: looked up, since the engine has no such query."""
+        if name.startswith(f"{engine.DYNAMIC_TEXT}."):
+            raise RequestError(
+                400,
+                "query_shard_exception",
+                f"[prefix_length] needs a declared field; [{name.partition('.')[2]}] is a dynamic one",
+            )
+        path = name.removeprefix(f"{engine.DYNAMIC}.")
+        if path != name:
+            terms = self.snapshot.expand(path, patterns.prefix(word[:start]))
+        else:
+            terms = self._terms(name, word[:start], MOST_TERMS + 1)
+            if len(terms) > MOST_TERMS:
+                raise RequestError(
+                    400,
+                    "illegal_argument_exception",
+                    f"more than {MOST_TERMS} words begin with [{word[:start]}]; use a larger [prefix_length]",
+                )
+        close = [term for term in terms if edits(word, term, distance, swaps=swaps) <= distance]
+        return texts_query(self.snapshot, name, close)
+
+    def _terms(self, name: str, prefix: str, limit: int) -> list[str]:
+        """Words of a column that begin so, in their order."""
+        found = guarded(lambda: self.snapshot.searcher.terms_with_prefix(name, prefix, limit=limit))
+        return [term for term, _ in found]
 
     def phrase(self, target: Target, node: tree.Phrase) -> Query:
         text = values.as_text(node.text)
@@ -236,17 +339,46 @@ class _Compiler:
     def _phrase(self, target: Target, name: str, node: tree.Phrase, text: str) -> Query:
         tokens = words(target, text)
         if not tokens:
-            return Query.empty_query()
+            return Query.all_query() if node.empty_is_all else Query.empty_query()
         if target.analyzer == "ngram":  # all its tokens have one position
             return _every([self.term(name, token[1]) for token in tokens])
         if node.prefix:
-            return guarded(lambda: Query.phrase_prefix_query(self.schema, name, tokens))
+            return self._phrase_prefix(target, name, node, tokens)
         if len(tokens) == 1:
             return self.term(name, tokens[0][1])
         return guarded(lambda: Query.phrase_query(self.schema, name, tokens, node.slop))
 
+    def _phrase_prefix(self, target: Target, name: str, node: tree.Phrase, tokens: list[Any]) -> Query:
+        if name == target.dynamic_text:
+            if node.slop or node.expansions > tree.EXPANSIONS:
+                raise RequestError(
+                    400,
+                    "query_shard_exception",
+                    f"[match_phrase_prefix] on the dynamic field [{target.name}] supports neither [slop] nor"
+                    f" [max_expansions] over {tree.EXPANSIONS}; declare the field as text",
+                )
+            if len(tokens) == 1:
+                return self.begins(name, tokens[0][1])
+            return guarded(
+                lambda: Query.phrase_prefix_query(self.schema, name, [token[1] for token in tokens])
+            )
+        *before, (position, start) = tokens
+        found = self._terms(name, start, min(node.expansions, MOST_FIELDS))
+        if not before:
+            return texts_query(self.snapshot, name, found)
+        return any_of(
+            [
+                guarded(
+                    lambda last=last: Query.phrase_query(  # type: ignore[misc]
+                        self.schema, name, [*before, (position, last)], node.slop
+                    )
+                )
+                for last in found
+            ]
+        )
+
     def range(self, target: Target, node: tree.Range) -> Query:
-        return _unscored(range_query(self.snapshot, target, node), 1.0)
+        return _unscored(range_query(self.snapshot, target, node, self.now), 1.0)
 
     def pattern(self, target: Target, node: tree.Pattern) -> Query:
         if target.column is None:
@@ -284,8 +416,14 @@ class _Compiler:
                 f"[fuzzy] queries are for keyword and text fields, "
                 f"not for [{target.name}] of type [{target.kind}]",
             )
+        start = node.exact_start
+        if start and target.column is None:
+            names = [target.dynamic]
         return any_of(
-            [self.near(name, node.text, node.distance, swaps=node.transpositions) for name in names]
+            [
+                self.near(name, node.text, node.distance, swaps=node.transpositions, start=start)
+                for name in names
+            ]
         )
 
 
@@ -325,18 +463,29 @@ def _numbers(value: float) -> list[float]:
     return [value, int(value)] if value.is_integer() and abs(value) < 2**63 else [value]
 
 
-def minimum(given: str | int | None, clauses: int, *, default: int) -> int:
-    """Elasticsearch's `minimum_should_match`: 2, -1, 75%, -25%."""
-    if given is None:
-        return default
-    match = re.fullmatch(r"(-?)(\d+)(%?)", str(given).strip())
-    if match is None:
-        raise RequestError(
-            400,
-            "parsing_exception",
-            f"[minimum_should_match] supports a number or a percentage (2, -1, 75%), found [{given}]",
-        )
-    number = int(match[2])
-    if match[3]:
-        number = clauses * number // 100
-    return max(clauses - number, 0) if match[1] else number
+def _some(parts: Sequence[Query], conjunction: bool, least: str | int | None) -> Query:
+    """All parts, or as many as `minimum_should_match` says."""
+    if conjunction:
+        return parts[0] if len(parts) == 1 else _every(parts)
+    needed = minimum(least, len(parts), default=1)
+    if needed > len(parts):
+        return Query.empty_query()
+    if len(parts) == 1:
+        return parts[0]
+    return Query.boolean_query([(Occur.Should, part) for part in parts], max(needed, 1))
+
+
+def edits(one: str, other: str, most: int, *, swaps: bool = True) -> int:
+    """Edits from one word to the other, a swap of neighbours counting as one; `most + 1` means more."""
+    if abs(len(one) - len(other)) > most:
+        return most + 1
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for place, char in enumerate(one, 1):
+        last, before, row = before, row, [place]
+        for at, found in enumerate(other, 1):
+            cost = min(row[-1] + 1, before[at] + 1, before[at - 1] + (char != found))
+            if swaps and place > 1 and at > 1 and char == other[at - 2] and found == one[place - 2]:
+                cost = min(cost, last[at - 2] + 1)
+            row.append(cost)
+    return row[-1]

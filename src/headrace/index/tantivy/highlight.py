@@ -117,7 +117,7 @@ def _of_leaf(target: Target, leaf: Any) -> list[Matcher]:
             tokens = _tokens(target, values.as_text(leaf.text))
             if isinstance(leaf, tree.Match) and leaf.fuzziness:
                 return [_close(token) for token in tokens]
-            last = tokens[-1] if isinstance(leaf, tree.Phrase) and leaf.prefix and tokens else None
+            last = tokens[-1] if leaf.prefix and tokens else None
             exact = frozenset(tokens)
             return [lambda word: word in exact or (last is not None and word.startswith(last))]
         case tree.Terms():

@@ -18,10 +18,10 @@ from headrace.index.tantivy.snapshot import Snapshot, guarded
 from headrace.index.tantivy.targets import Target, parser_path
 
 
-def range_query(snapshot: Snapshot, target: Target, node: tree.Range) -> Query:
+def range_query(snapshot: Snapshot, target: Target, node: tree.Range, now: int | None = None) -> Query:
     """The engine's query of a range. Raises RequestError for bounds the field cannot have."""
     if target.column is None:
-        return _dynamic(snapshot, target, node)
+        return _dynamic(snapshot, target, node, now)
     match target.kind:
         case FieldType.TEXT:
             raise RequestError(
@@ -37,7 +37,7 @@ def range_query(snapshot: Snapshot, target: Target, node: tree.Range) -> Query:
         case FieldType.FLOAT:
             return _floats(snapshot, target, node)
         case FieldType.DATE:
-            first, last = date_bounds(target.name, node)
+            first, last = date_bounds(target.name, node, now)
             return micros_query(snapshot, target.column, first, last)
         case FieldType.BOOLEAN:
             return _booleans(snapshot, target, node)
@@ -61,14 +61,14 @@ def micros_query(snapshot: Snapshot, column: str, first: int | None, last: int |
     return guarded(lambda: Query.range_query(snapshot.schema, column, EngineType.Date, lower, upper))
 
 
-def date_bounds(name: str, node: tree.Range) -> tuple[int | None, int | None]:
+def date_bounds(name: str, node: tree.Range, now: int | None = None) -> tuple[int | None, int | None]:
     """The first and last microsecond of a range of dates: `gt` a day begins after its end."""
     first = last = None
     if node.lower is not None:
-        start, end = values.as_date_span(name, node.lower, node.format)
+        start, end = values.as_date_span(name, node.lower, node.format, node.zone, now)
         first = start if node.include_lower else end + 1
     if node.upper is not None:
-        start, end = values.as_date_span(name, node.upper, node.format)
+        start, end = values.as_date_span(name, node.upper, node.format, node.zone, now)
         last = end if node.include_upper else start - 1
     return first, last
 
@@ -149,13 +149,13 @@ def _addresses(snapshot: Snapshot, target: Target, node: tree.Range) -> Query:
     return _between(snapshot, target, node, EngineType.IpAddr, lower, upper)
 
 
-def _dynamic(snapshot: Snapshot, target: Target, node: tree.Range) -> Query:
+def _dynamic(snapshot: Snapshot, target: Target, node: tree.Range, now: int | None) -> Query:
     bounds = [bound for bound in (node.lower, node.upper) if bound is not None]
     if not bounds:
         return Query.exists_query(target.dynamic, json_subpaths=True)
     found = []
     if node.format is not None or _all_dates(bounds):
-        found.append(_dynamic_dates(snapshot, target, node))
+        found.append(_dynamic_dates(snapshot, target, node, now))
     elif numeric := _numbers(node):
         found.append(_dynamic_numbers(snapshot, target, numeric))
     if all(isinstance(bound, str) for bound in bounds) and (regex := _texts(node)):
@@ -165,7 +165,7 @@ def _dynamic(snapshot: Snapshot, target: Target, node: tree.Range) -> Query:
 
 
 def _all_dates(bounds: list[Any]) -> bool:
-    if not all(isinstance(bound, str) and "-" in bound[1:] for bound in bounds):
+    if not all(isinstance(bound, str) and ("-" in bound[1:] or bound.startswith("now")) for bound in bounds):
         return False
     try:
         for bound in bounds:
@@ -232,8 +232,8 @@ def _plain(bound: Any) -> str:
     return text if "." in text else f"{text}.0"
 
 
-def _dynamic_dates(snapshot: Snapshot, target: Target, node: tree.Range) -> Query:
-    first, last = date_bounds(target.name, node)
+def _dynamic_dates(snapshot: Snapshot, target: Target, node: tree.Range, now: int | None) -> Query:
+    first, last = date_bounds(target.name, node, now)
     return dynamic_dates(snapshot, target, first, last)
 
 

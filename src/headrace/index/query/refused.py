@@ -1,0 +1,46 @@
+"""Queries that Elasticsearch has and this one has not, each with what to use instead."""
+
+from __future__ import annotations
+
+from typing import Final
+
+INSTEAD: Final = {
+    "function_score": "boost parts of a [bool] query, or sort by a field",
+    "script_score": "boost parts of a [bool] query, or sort by a field",
+    "script": "index the computed value with a transform, and query that field",
+    "rank_feature": "sort by the field, or boost ranges of it in [bool] should clauses",
+    "distance_feature": "sort by the field, or boost ranges of it in [bool] should clauses",
+    "pinned": "a [bool] query with a boosted [ids] query in should",
+    "nested": "objects inside lists are flattened: query the dotted path itself (items.name)",
+    "has_child": "denormalise with a lookup transform",
+    "has_parent": "denormalise with a lookup transform",
+    "parent_id": "denormalise with a lookup transform",
+    "geo_bounding_box": "index latitude and longitude as float fields, and use two [range] queries",
+    "geo_distance": "index latitude and longitude as float fields, and use two [range] queries",
+    "geo_polygon": "index latitude and longitude as float fields, and use two [range] queries",
+    "geo_shape": "index latitude and longitude as float fields, and use two [range] queries",
+    "geo_grid": "index latitude and longitude as float fields, and use two [range] queries",
+    "shape": "index coordinates as float fields, and use [range] queries",
+    "percolate": "run the stored queries by a scheduled search over new documents",
+    "more_like_this": "a [match] query with the text itself and [minimum_should_match]",
+    "knn": "[match] or [query_string]; there is no vector search",
+    "semantic": "[match] or [query_string]; there is no vector search",
+    "sparse_vector": "[match] or [query_string]; there is no vector search",
+    "text_expansion": "[match] or [query_string]; there is no vector search",
+    "span_term": "[term], or [match_phrase] with [slop]",
+    "span_near": "[match_phrase] with [slop]",
+    "span_or": "[bool] with should",
+    "span_not": "[bool] with must_not",
+    "span_first": "[match_phrase]",
+    "span_multi": "[match_phrase_prefix]",
+    "span_containing": "[bool] of [match_phrase] queries",
+    "span_within": "[bool] of [match_phrase] queries",
+    "span_field_masking": "[bool] of [match_phrase] queries",
+    "intervals": "[match_phrase] with [slop]",
+    "terms_set": "a [bool] query with should and [minimum_should_match]",
+    "combined_fields": "[multi_match] with the type cross_fields",
+    "common": "[match] with [minimum_should_match]",
+    "wrapper": "the query itself, as JSON",
+    "type": "nothing: an index has one type of documents",
+    "rule": "a [bool] query with a boosted [ids] query in should",
+}
