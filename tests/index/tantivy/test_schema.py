@@ -14,7 +14,7 @@ from tantivy import FieldType, Query
 
 from headrace.core.errors import ConfigError, StoreError
 from headrace.fields import Field, parse_field
-from headrace.index.tantivy import schema, store
+from headrace.index.tantivy import analysis, schema, store
 from headrace.index.tantivy.positions import count
 from writing import matches, rows, searcher, writer
 
@@ -46,13 +46,13 @@ def test_fields_beyond_the_limit_live_in_the_dynamic_pair() -> None:
     assert built.in_dynamic("j")
 
 
-@pytest.mark.parametrize("analyzer", [name for name in schema.ANALYZERS if name != "raw"])
+@pytest.mark.parametrize("analyzer", [name for name in analysis.ANALYZERS if name != "raw"])
 def test_every_analyzer_indexes_what_it_says_of_a_text(tmp_path: Path, analyzer: str) -> None:
     made = writer(tmp_path / "i", fields={"t": {"type": "text", "analyzer": analyzer}})
     made.write(rows({"t": "Running horses 42"}))
     made.commit()
     made.close()
-    tokens = schema.analyze(analyzer).analyze("Running horses 42")
+    tokens = analysis.analyze(analyzer).analyze("Running horses 42")
     assert tokens
     assert all(matches(tmp_path / "i", "t", token) == 1 for token in tokens)
 

@@ -83,7 +83,8 @@ class _Compiler:
         ask = _LEAVES[type(node)]
         if "*" not in node.field:
             try:
-                return ask(self, resolve(self.snapshot, node.field), node)
+                target = resolve(self.snapshot, node.field)
+                return ask(self, target, target.asked(node))
             except RequestError as error:
                 if self.lenient and error.status == 400:
                     return Query.empty_query()
@@ -98,7 +99,8 @@ class _Compiler:
         found = []
         for name in names:
             try:
-                found.append(ask(self, resolve(self.snapshot, name), node))
+                target = resolve(self.snapshot, name)
+                found.append(ask(self, target, target.asked(node)))
             except RequestError:
                 continue  # a field of another type cannot hold the value
         if not found:

@@ -8,10 +8,11 @@ import tantivy
 
 from headrace.index.base import IndexStats
 from headrace.index.tantivy import store
+from headrace.index.tantivy.analysis import register_analyzers
 from headrace.index.tantivy.options import Settings, check
 from headrace.index.tantivy.reader import TantivyReader
-from headrace.index.tantivy.schema import register_analyzers
 from headrace.index.tantivy.snapshot import Snapshot
+from headrace.index.tantivy.view import TantivyView
 from headrace.model import Watermarks
 
 
@@ -24,11 +25,11 @@ class EmptyReader(TantivyReader):
         )
         self._schema = self._description.schema
         self._index = tantivy.Index(self._schema.schema)
-        register_analyzers(self._index)
+        register_analyzers(self._index, self._schema.tokenizers())
         self._lock = threading.Lock()
-        self._only = Snapshot(self._index, self._schema)
+        self._only = TantivyView(Snapshot(self._index, self._schema), self._description.fields)
 
-    def snapshot(self) -> Snapshot:
+    def view(self) -> TantivyView:
         return self._only
 
     def stats(self) -> IndexStats:

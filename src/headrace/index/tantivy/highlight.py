@@ -45,7 +45,9 @@ class Highlighter:
         found = {}
         for name, (target, matchers, style) in self.fields.items():
             texts = [
-                str(value) for value in values_at(source, target.path) if isinstance(value, str | int | float)
+                str(value)
+                for value in values_at(source, target.path_in_source)
+                if isinstance(value, str | int | float)
             ]
             fragments = [part for text in texts for part in _fragments(text, target, matchers, style)]
             if fragments:
@@ -107,7 +109,7 @@ def _matchers(target: Target, leaves: Iterable[Any], *, strict: bool) -> list[Ma
         name = getattr(leaf, "field", None)
         if name is None or (strict and not fnmatchcase(target.name, name)):
             continue
-        found += _of_leaf(target, leaf)
+        found += _of_leaf(target, target.asked(leaf))
     return found
 
 
@@ -180,7 +182,8 @@ def _fragments(text: str, target: Target, matchers: Sequence[Matcher], style: St
 
 def _marks(text: str, target: Target, matchers: Sequence[Matcher]) -> list[tuple[int, int]]:
     if _whole(target):
-        return [(0, len(text))] if text and any(match(text) for match in matchers) else []
+        whole = target.values([text])[0]
+        return [(0, len(text))] if text and any(match(whole) for match in matchers) else []
     # The analyzer counts characters of the text, not bytes.
     return [
         (token.char_offset_from, token.char_offset_to or token.char_offset_from)

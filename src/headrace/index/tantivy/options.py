@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from headrace.core.errors import ConfigError
-from headrace.fields import Field, FieldType, parse_field
+from headrace.fields import Field, FieldType, parse_fields
 from headrace.index.tantivy.schema import FIELD_LIMIT, build
 from headrace.units import Duration, Size
 
@@ -74,13 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def declared(self) -> dict[str, Field]:
         """The fields, parsed. Raises ConfigError with the path of the one that is wrong."""
-        fields: dict[str, Field] = {}
-        for name, given in self.fields.items():
-            try:
-                fields[name] = parse_field(given)
-            except ConfigError as error:
-                raise error.inside("fields", name) from None
-        return fields
+        return parse_fields(self.fields)
 
 
 def check(settings: Settings) -> dict[str, Field]:

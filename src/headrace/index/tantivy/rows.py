@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import polars as pl
 
 from headrace.fields import Field, FieldType, cast, located, named
-from headrace.index.tantivy.jsontext import dtype_of, object_text, plain
+from headrace.index.tantivy.columns import adapted, copied, leftover, place
+from headrace.index.tantivy.jsontext import object_text, plain
 from headrace.index.tantivy.schema import DYNAMIC, DYNAMIC_TEXT, ID, SOURCE, EngineSchema
 from headrace.model import RECORD, RESERVED, Rejection
 
@@ -63,7 +65,7 @@ class _Refusal:
     found: pl.Series
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RowFormat:
     """How frames become rows of one index."""
 
@@ -71,11 +73,31 @@ class RowFormat:
     key: tuple[str, ...]
     dynamic: str
 
+    @cached_property
+    def _adapting(self) -> dict[str, Field]:
+        """Columns whose values are indexed otherwise than they are kept."""
+        return {
+            name: declared
+            for name in self.schema.columns
+            if (declared := self.schema.fields[name]).normalizer or declared.ignore_above
+        }
+
+    @cached_property
+    def _copying(self) -> tuple[str, ...]:
+        return tuple(name for name in self.schema.columns if self.schema.fields[name].copies)
+
+    @cached_property
+    def _taken(self) -> dict[str, bool]:
+        """Paths of documents that the dynamic pair never has, each with whether it may lie in lists."""
+        own = (name for name in self.schema.columns if self.schema.fields[name].of is None)
+        return {name: self.schema.fields[name].many for name in [*own, *self.schema.kept]}
+
     def render(self, frame: pl.DataFrame) -> Rows:
         """The rows of a frame that has RECORD and ORDINAL."""
         user = _without_nan(frame.drop(RECORD, ORDINAL))
         raw = self._declared(user)
         typed, failed = self._typed(raw)
+        indexed = adapted(typed, self._adapting)
         unknown = self._unknown(user)
         ids = self._ids(user, typed)
         refusals = [
@@ -87,7 +109,7 @@ class RowFormat:
         source = object_text(user, frame.height)
         body = None
         if not self._shareable(user, raw, failed):
-            body = self._body(frame.height, raw, typed, failed, unknown)
+            body = self._body(frame.height, raw, indexed, failed, unknown)
         empty = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
         rows = pl.DataFrame(
             {
@@ -105,8 +127,11 @@ class RowFormat:
 
     def _declared(self, user: pl.DataFrame) -> pl.DataFrame:
         """The columns with an engine field of their own, nested ones brought up, by their declared name."""
-        found = ((name, located(user.schema, name)) for name in self.schema.columns)
-        return user.select(place[0].alias(name) for name, place in found if place is not None)
+        fields = self.schema.fields
+        found = ((name, place(user.schema, name, fields[name])) for name in self.schema.columns)
+        declared = user.select(value[0].alias(name) for name, value in found if value is not None)
+        copies = (copied(user, name, fields[name]) for name in self._copying)
+        return declared.with_columns(each for each in copies if each is not None)
 
     def _typed(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
         """Values as their declared types, and per field where that failed."""
@@ -126,7 +151,7 @@ class RowFormat:
         """What has no engine field of its own, by path (a dot in a key is a path to the engine)."""
         leaves: dict[str, pl.Expr] = {}
         for name, dtype in user.schema.items():
-            for path, value in _leftover(name, named(name), dtype, self.schema.columns):
+            for path, value in leftover(name, named(name), dtype, self._taken):
                 leaves.setdefault(path, value.alias(path))
         return user.select(leaves.values())
 
@@ -165,6 +190,8 @@ class RowFormat:
             return
         for name, where in failed.items():
             declared = self.schema.fields[name]
+            if declared.ignore_malformed:
+                continue
             kind = f"{declared.type}[]" if declared.array else declared.type
             yield _Refusal(where, "wrong_type", f"{name}: {kind}", raw[name])
 
@@ -189,6 +216,7 @@ class RowFormat:
             not failed
             and set(user.columns) == set(raw.columns)
             and all(self.schema.columns[name] == name for name in raw.columns)
+            and self._adapting.keys().isdisjoint(raw.columns)
             and all(
                 dtype == self.schema.fields[name].dtype and not isinstance(dtype, pl.List)
                 for name, dtype in raw.schema.items()
@@ -231,30 +259,16 @@ class RowFormat:
 
 
 def _fits(dtype: pl.DataType, declared: Field) -> bool:
-    return declared.kind in _AS_THEY_ARE and dtype == declared.dtype
+    if declared.kind not in _AS_THEY_ARE:
+        return False
+    own = declared.dtype
+    return dtype == own or (declared.many and own is not None and dtype == pl.List(own))
 
 
 def _declared_inside(path: str, fields: Mapping[str, Field]) -> bool:
     """Whether a path is a declared field without engine column (json, degraded), or inside one."""
     parts = path.split(".")
     return any(".".join(parts[:end]) in fields for end in range(1, len(parts) + 1))
-
-
-def _struct_fields(dtype: pl.Struct) -> dict[str, pl.DataType]:
-    return {inner.name: dtype_of(inner.dtype) for inner in dtype.fields}
-
-
-def _leftover(
-    path: str, value: pl.Expr, dtype: pl.DataType, columns: Mapping[str, str]
-) -> Iterator[tuple[str, pl.Expr]]:
-    """A column without the parts of it that have engine fields."""
-    if path in columns:
-        return
-    if isinstance(dtype, pl.Struct) and any(name.startswith(f"{path}.") for name in columns):
-        for inner, inner_type in _struct_fields(dtype).items():
-            yield from _leftover(f"{path}.{inner}", value.struct.field(inner), inner_type, columns)
-        return
-    yield path, value
 
 
 def _without_nan(frame: pl.DataFrame) -> pl.DataFrame:

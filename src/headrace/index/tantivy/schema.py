@@ -21,15 +21,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
 
 import tantivy
-from tantivy import Filter, Occur, Query, SchemaBuilder, TextAnalyzer, TextAnalyzerBuilder, Tokenizer
+from tantivy import Occur, Query, SchemaBuilder
 
 from headrace.core.errors import ConfigError
-from headrace.core.registry import suggest
 from headrace.fields import Field, FieldType
+from headrace.index.tantivy.analysis import check_analyzer, tokenizer
 from headrace.model import RESERVED
 
 ID: Final = "_id"
@@ -46,17 +47,6 @@ POSITION_MARK: Final = "*"
 FIELD_LIMIT: Final = 1000
 """Engine fields by default: each costs memory in the writer and a fast column in every segment."""
 
-# fmt: off
-STEMMED: Final = (
-    "arabic", "danish", "dutch", "english", "finnish", "french", "german", "greek", "hungarian", "italian",
-    "norwegian", "portuguese", "romanian", "russian", "spanish", "swedish", "tamil", "turkish",
-)
-# fmt: on
-ANALYZERS: Final = ("default", "raw", "whitespace", "ngram", *STEMMED)
-
-LONGEST_TOKEN: Final = 255
-"""Bytes of a token in text; the engine's own default of 40 would make a SHA-256 unfindable."""
-
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RFC3339: Final = re.compile(
     r"(\d{4}-\d\d-\d\d).((?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d))", re.ASCII
@@ -64,7 +54,7 @@ _RFC3339: Final = re.compile(
 _RAW_OPTIONS: Final[dict[str, Any]] = {"tokenizer_name": "raw", "index_option": "basic"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EngineSchema:
     """A mapping as the engine has it.
 
@@ -91,8 +81,18 @@ class EngineSchema:
         return tuple(
             name
             for name, declared in self.fields.items()
-            if name not in self.columns and declared.kind is not FieldType.JSON
+            if name not in self.columns and declared.index and declared.kind is not FieldType.JSON
         )
+
+    @cached_property
+    def kept(self) -> frozenset[str]:
+        """Declared fields that are in `_source` only."""
+        return frozenset(name for name, declared in self.fields.items() if not declared.index)
+
+    def tokenizers(self) -> set[str]:
+        """The engine's names of the analyzers of text fields."""
+        texts = (self.fields[name] for name in self.columns if self.fields[name].kind is FieldType.TEXT)
+        return {tokenizer(declared.analyzer) for declared in texts}
 
     def dates(self) -> frozenset[str]:
         """Engine names of the date fields."""
@@ -105,10 +105,12 @@ def build(fields: Mapping[str, Field], *, field_limit: int = FIELD_LIMIT) -> Eng
     """The engine schema of declared fields. Raises ConfigError for a reserved name or unknown analyzer."""
     builder = SchemaBuilder()
     _add_hidden(builder)
-    own = [name for name, declared in fields.items() if declared.kind is not FieldType.JSON]
+    own = [
+        name for name, declared in fields.items() if declared.index and declared.kind is not FieldType.JSON
+    ]
     columns = {name: engine_name(name) for name in own[:field_limit]}
     for name, declared in fields.items():
-        _check(name, declared)
+        _check(name, declared, fields)
         if name in columns:
             _add(builder, columns[name], declared)
     return EngineSchema(builder.build(), MappingProxyType(dict(fields)), MappingProxyType(columns))
@@ -125,13 +127,25 @@ def engine_name(name: str) -> str:
     return "x$" + re.sub(r"[^A-Za-z0-9_]", lambda match: f"${ord(match.group()):x}$", name)
 
 
-def _check(name: str, declared: Field) -> None:
+def _check(name: str, declared: Field, fields: Mapping[str, Field]) -> None:
     if not name or name in RESERVED:
         raise ConfigError(f"the field name {name!r} is reserved; use another", path=("fields", name))
-    if declared.kind is FieldType.TEXT and declared.analyzer not in ANALYZERS:
+    if declared.kind is FieldType.TEXT:
+        try:
+            check_analyzer(declared.analyzer)
+        except ValueError as error:
+            raise ConfigError(str(error), path=("fields", name, "analyzer")) from None
+    for option, others in (("of", (declared.of,) if declared.of else ()), ("copies", declared.copies)):
+        for other in others:
+            if other not in fields or fields[other].of or fields[other].kind is FieldType.JSON:
+                raise ConfigError(
+                    f"{option} names {other!r}, which is no declared field with values of its own",
+                    path=("fields", name, option),
+                )
+    if declared.copies and declared.kind not in (FieldType.TEXT, FieldType.KEYWORD):
         raise ConfigError(
-            f"unknown analyzer {declared.analyzer!r}, {suggest(declared.analyzer, list(ANALYZERS))}",
-            path=("fields", name, "analyzer"),
+            f"values are copied to text and keyword fields, not to {declared.type}",
+            path=("fields", name, "copies"),
         )
 
 
@@ -164,31 +178,6 @@ def _add(builder: SchemaBuilder, name: str, declared: Field) -> None:
             builder.add_date_field(name, **searchable)
         case _:  # ip: json has no field of its own
             builder.add_ip_addr_field(name, **searchable)
-
-
-def tokenizer(analyzer: str) -> str:
-    """The engine's name of an analyzer: `raw` is the engine's own, the others are registered by us."""
-    return analyzer if analyzer == "raw" else f"headrace_{analyzer}"
-
-
-def analyze(analyzer: str) -> TextAnalyzer:
-    """The analyzer itself, for query texts: `.analyze(text)` gives its tokens."""
-    if analyzer == "raw":
-        return TextAnalyzerBuilder(Tokenizer.raw()).build()
-    if analyzer == "ngram":
-        return TextAnalyzerBuilder(Tokenizer.ngram(2, 3)).filter(Filter.lowercase()).build()
-    base = Tokenizer.whitespace() if analyzer == "whitespace" else Tokenizer.simple()
-    builder = TextAnalyzerBuilder(base).filter(Filter.remove_long(LONGEST_TOKEN)).filter(Filter.lowercase())
-    if analyzer in STEMMED:
-        builder = builder.filter(Filter.stemmer(analyzer))
-    return builder.build()
-
-
-def register_analyzers(index: tantivy.Index) -> None:
-    """Make every analyzer known to an opened index; the engine keeps only their names."""
-    for name in ANALYZERS:
-        if name != "raw":
-            index.register_tokenizer(tokenizer(name), analyze(name))
 
 
 def exclude_positions(query: Query, schema: tantivy.Schema) -> Query:

@@ -105,7 +105,7 @@ def _first_page(snapshot: Snapshot, query: Query, key: SortKey, target: Target, 
     declared = snapshot.fields.fields.get(target.path)
     if target.column is None or target.kind not in CUT or not key.missing_last or page < 1:
         return None
-    if declared is not None and declared.array:
+    if declared is not None and (declared.array or declared.many or declared.copies):
         return None
     order = tantivy.Order.Desc if key.descending else tantivy.Order.Asc
     hits = guarded(

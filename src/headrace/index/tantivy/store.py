@@ -20,7 +20,8 @@ import tantivy
 from headrace.core.errors import StoreError
 from headrace.core.files import replace_file
 from headrace.fields import Field
-from headrace.index.tantivy.schema import EngineSchema, build, inexact_dates, patch_dates, register_analyzers
+from headrace.index.tantivy.analysis import register_analyzers, tokenizers_of
+from headrace.index.tantivy.schema import EngineSchema, build, inexact_dates, patch_dates
 
 FORMAT: Final = 1
 DESCRIPTION: Final = "index.json"
@@ -103,7 +104,8 @@ def create(directory: Path, description: Description) -> None:
 def open_engine(directory: Path) -> tantivy.Index:
     """The engine's index with our analyzers, its dates known to be exact. Raises StoreError."""
     engine = directory / ENGINE
-    inexact = inexact_dates(read_meta(engine))
+    meta = read_meta(engine)
+    inexact = inexact_dates(meta)
     if inexact:
         raise StoreError(
             f"{engine / META} keeps whole seconds only for {', '.join(inexact)}; it was changed, index again"
@@ -114,7 +116,7 @@ def open_engine(directory: Path) -> tantivy.Index:
         raise StoreError(
             f"cannot open the engine's files in {engine}: {error}; see headrace verify"
         ) from error
-    register_analyzers(index)
+    register_analyzers(index, tokenizers_of(meta))
     index.config_reader("manual")
     return index
 

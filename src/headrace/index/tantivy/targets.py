@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import tantivy
 
 from headrace.core.errors import RequestError
 from headrace.fields import FieldType
+from headrace.fields.normalizing import normalized_text, normalizers
+from headrace.index.query import tree
+from headrace.index.tantivy import analysis
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.snapshot import Snapshot
 
@@ -26,6 +30,8 @@ class Target:
     path:     its path in documents and in the dynamic pair
     column:   its engine field, where it is declared and has one
     raw:      asked for as `name.keyword`: whole values, not words
+    source:   its path in documents, where that is another's (a multi-field)
+    normalizer: what was done to its values, and so has to be done to those that are asked for
     """
 
     name: str
@@ -34,6 +40,41 @@ class Target:
     column: str | None = None
     analyzer: str = "default"
     raw: bool = False
+    source: str = ""
+    normalizer: str | None = None
+
+    def values(self, found: Sequence[Any]) -> list[Any]:
+        """Values of a document as they are indexed."""
+        if self.normalizer is None:
+            return list(found)
+        return [
+            normalized_text(value, self.normalizer) if isinstance(value, str) else value for value in found
+        ]
+
+    def asked(self, node: Any) -> Any:
+        """A node of a query with its values changed as the field's are."""
+        if self.normalizer is None:
+            return node
+        changed: dict[str, Any] = {}
+        for name in ("text", "lower", "upper"):
+            if isinstance(value := getattr(node, name, None), str):
+                changed[name] = normalized_text(value, self.normalizer)
+        if isinstance(node, tree.Terms):
+            changed["values"] = tuple(self.values(node.values))
+        if isinstance(node, tree.Pattern):
+            changed["regex"] = self._pattern(node.regex)
+        return replace(node, **changed) if changed else node
+
+    def _pattern(self, regex: str) -> str:
+        """The regular expression as it finds normalized values: in any case, with plain letters."""
+        steps = normalizers(str(self.normalizer))
+        if "asciifolding" in steps:
+            regex = normalized_text(regex, "asciifolding")
+        return f"(?i:{regex})" if "lowercase" in steps else regex
+
+    @property
+    def path_in_source(self) -> str:
+        return self.source or self.path
 
     @property
     def dynamic(self) -> str:
@@ -66,19 +107,47 @@ def resolve(snapshot: Snapshot, name: str) -> Target:
     if name == engine.SEQ:
         return Target(name, name, FieldType.INTEGER, engine.SEQ)
     if name in fields.columns:
-        declared = fields.fields[name]
-        return Target(name, name, declared.kind, fields.columns[name], declared.analyzer)
+        return _declared(fields, name, name)
+    if fields.kept and (hidden := _kept(fields, name)):
+        raise RequestError(
+            400,
+            "query_shard_exception",
+            f"Cannot search on field [{hidden}] since it is not indexed nor has doc values.",
+        )
     base = name.removesuffix(KEYWORD_SUFFIX)
     if base == name or base not in fields.columns:
         return Target(name, base, FieldType.JSON, raw=base != name)
-    declared = fields.fields[base]
-    if declared.kind is FieldType.TEXT:
+    if fields.fields[base].kind is FieldType.TEXT:
         raise RequestError(
             400,
             "illegal_argument_exception",
-            f"field [{base}] is declared as text and has no keyword form; declare a keyword field beside it",
+            f"field [{base}] is declared as text and has no keyword form; declare a keyword field beside it, "
+            "or in its [fields]",
         )
-    return Target(name, base, declared.kind, fields.columns[base], raw=True)
+    return _declared(fields, name, base)
+
+
+def _declared(fields: engine.EngineSchema, name: str, path: str) -> Target:
+    declared = fields.fields[path]
+    return Target(
+        name,
+        path,
+        declared.kind,
+        fields.columns[path],
+        analysis.canonical(declared.analyzer)
+        if not analysis.spelled(declared.analyzer)
+        else declared.analyzer,
+        raw=name != path,
+        source=declared.of or "",
+        normalizer=declared.normalizer,
+    )
+
+
+def _kept(fields: engine.EngineSchema, name: str) -> str | None:
+    """The field, or the object round it, that is only kept."""
+    parts = name.split(".")
+    paths = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return next((path for path in paths if path in fields.kept), None)
 
 
 def names_like(snapshot: Snapshot, pattern: str) -> list[str]:
@@ -89,7 +158,7 @@ def names_like(snapshot: Snapshot, pattern: str) -> list[str]:
 
 @lru_cache(maxsize=64)
 def analyzer(name: str) -> tantivy.TextAnalyzer:
-    return engine.analyze(name)
+    return analysis.analyze(name)
 
 
 def words(target: Target, text: str) -> list[str | tuple[int, str]]:

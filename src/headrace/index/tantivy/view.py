@@ -187,7 +187,8 @@ class _SeveralValues:
             return False
         source = msgspec.json.decode(_source(document))
         for at, target, key in self._keys:
-            found = [value for value in values_at(source, target.path) if value is not None]
+            inside = values_at(source, target.path_in_source)
+            found = target.values([value for value in inside if value is not None])
             if len(found) < 2 or at >= len(place.keys) or place.keys[at] is None:
                 continue
             alike = _alike(found, place.keys[at], target.kind)
