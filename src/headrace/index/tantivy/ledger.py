@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import polars as pl
 
-from headrace.model import RECORD, Batch, Ledger, Rejection
+from headrace.model import RECORD, Batch, Ledger, Outcome, Rejection
 
 
 def account(batch: Batch, rows: pl.DataFrame, own: list[Rejection], committed: int) -> Ledger:
@@ -21,4 +23,35 @@ def account(batch: Batch, rows: pl.DataFrame, own: list[Rejection], committed: i
     if committed <= batch.raw.first_record:
         return Ledger(batch.records, indexed, rejected, batch.dropped)
     dropped = min(batch.dropped, max(0, batch.raw.position.record - committed - indexed - rejected))
+    return Ledger(indexed + rejected + dropped, indexed, rejected, dropped)
+
+
+def account_operations(
+    batch: Batch,
+    rows: pl.DataFrame,
+    rejections: Sequence[Rejection],
+    outcomes: Sequence[Outcome],
+    bare: Collection[int],
+    committed: int,
+) -> Ledger:
+    """The same of a batch with operations; those of `bare` have no document, and so no line of their own.
+
+    `rows` are all that came out of the transforms, `rejections` all there are. What an outcome tells of
+    counts by that: applied is indexed, nothing to do or a conflict is dropped.
+    """
+    told = {outcome.record: outcome for outcome in outcomes}
+    applied = sum(outcome.result in ("created", "updated", "deleted") for outcome in outcomes)
+    failed = sum(outcome.status == 400 for outcome in outcomes)
+    passed = len(told) - applied - failed
+    written = set(rows[RECORD])
+    refused = {found.record for found in rejections if found.record >= committed} - written
+    indexed = applied + len(written - told.keys())
+    rejected = failed + len(refused - told.keys())
+    # Those told of whose document a transform dropped are among the dropped already.
+    missing = len(told.keys() - written - refused - set(bare))
+    dropped = batch.dropped - missing + passed
+    if committed <= batch.raw.first_record:
+        return Ledger(batch.records + len(bare), indexed, rejected, dropped)
+    left = max(0, batch.raw.position.record - committed - indexed - rejected - passed)
+    dropped = min(max(0, batch.dropped - missing), left) + passed
     return Ledger(indexed + rejected + dropped, indexed, rejected, dropped)

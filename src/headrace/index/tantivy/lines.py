@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -13,6 +15,9 @@ from headrace.index.tantivy.schema import ID, SEQ, SOURCE
 from headrace.model import RECORD, PartitionKey
 
 LINE: Final = "_line"
+
+DERIVED: Final = re.compile(r"([0-9a-f]{11})-(\d{1,18})(?:-\d+)?", re.ASCII)
+"""What derived ids look like: the digest of a partition, a record's number, an ordinal."""
 
 _QUOTED_ID: Final = pl.concat_str([pl.lit('"'), pl.col(ID), pl.lit('"')])
 
@@ -41,10 +46,32 @@ def in_order(rendered: list[pl.DataFrame]) -> pl.DataFrame:
     return rows.sort(RECORD, ORDINAL, maintain_order=True)
 
 
+def sequence(first: int, *, numbered: bool) -> pl.Expr:
+    """`_seq` of rows in record order from `first` on; of numbered ones, at least their record's number.
+
+    So in an index that only one push feeds, `_seq` *is* the record's number, and a replay gives the same.
+    """
+    place = pl.int_range(pl.len(), dtype=pl.Int64)
+    if not numbered:
+        return (place + first).alias(SEQ)
+    return (pl.max_horizontal(pl.lit(first), (pl.col(RECORD) - place).cum_max()) + place).alias(SEQ)
+
+
+@lru_cache(maxsize=1024)
+def digest(key: PartitionKey) -> str:
+    """The part of derived ids that says where a record came from."""
+    return blake2b("\0".join(key).encode(), digest_size=8).hexdigest()[:11]
+
+
+def origin_of(name: str) -> tuple[str, int] | None:
+    """The partition's digest and the record's number in an id that looks derived."""
+    found = DERIVED.fullmatch(name)
+    return (found[1], int(found[2])) if found else None
+
+
 def derived_id(key: PartitionKey) -> pl.Expr:
     """Short, stable, and the same however the input was cut: (pipeline, partition), record, ordinal."""
-    digest = blake2b("\0".join(key).encode(), digest_size=8).hexdigest()[:11]
-    first = pl.concat_str([pl.lit(f"{digest}-"), pl.col(RECORD)])
+    first = pl.concat_str([pl.lit(f"{digest(key)}-"), pl.col(RECORD)])
     return (
         pl.when(pl.col(ORDINAL) == 0)
         .then(first)

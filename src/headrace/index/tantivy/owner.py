@@ -12,7 +12,7 @@ from headrace.fields import Field
 from headrace.index.base import IndexContext
 from headrace.index.tantivy.options import Settings
 from headrace.index.tantivy.writer import Writer
-from headrace.model import Batch, Rejection, Watermarks
+from headrace.model import Batch, Outcome, Rejection, Watermarks
 
 T = TypeVar("T")
 
@@ -46,6 +46,9 @@ class TantivyIndex:
 
     async def write(self, batch: Batch) -> list[Rejection]:
         return await self._in_thread(lambda: self._writer.write(batch))
+
+    def outcomes(self) -> list[Outcome]:
+        return self._writer.outcomes
 
     async def commit(self) -> Watermarks:
         return await self._in_thread(self._writer.commit)

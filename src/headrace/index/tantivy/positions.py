@@ -20,6 +20,7 @@ class PositionDocument(msgspec.Struct, frozen=True, kw_only=True):
     next_seq: the index's `_seq` counter as of that commit; the highest of all partitions counts
     rows:     rows ever written for this partition, replaced and deleted ones included
     deleted:  documents that retention deleted, of any partition: the index's number is the sum
+    named:    ids were given with records, so documents were replaced or deleted by them
     """
 
     pipeline: str
@@ -29,6 +30,7 @@ class PositionDocument(msgspec.Struct, frozen=True, kw_only=True):
     next_seq: int = 0
     rows: int = 0
     deleted: int = 0
+    named: bool = False
 
     @property
     def key(self) -> PartitionKey:
@@ -60,6 +62,7 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     next_seq: int = 0
     rows: int = 0
     deleted: int = 0
+    named: bool = False
 
 
 def position_term(key: PartitionKey) -> str:
@@ -96,6 +99,7 @@ def _read(document: tantivy.Document) -> PositionDocument:
         next_seq=stored.next_seq,
         rows=stored.rows,
         deleted=stored.deleted,
+        named=stored.named,
     )
 
 

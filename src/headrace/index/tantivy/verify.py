@@ -111,7 +111,8 @@ def _check_documents(directory: Path, description: store.Description, report: Re
     if others:
         report.add(f"{others} documents are outside the sequence: they were not written by headrace")
     written = sum(document.rows for document in positions) - sum(document.deleted for document in positions)
-    if not description.id and report.documents != written:
+    replaced = bool(description.id) or any(document.named for document in positions)
+    if not replaced and report.documents != written:
         report.add(f"{report.documents} documents where the ledger says {written}; index again")
 
 

@@ -7,10 +7,8 @@ the last commit: a writer that has failed once accepts more and loses it silentl
 from __future__ import annotations
 
 import logging
-import os
 import traceback
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -24,25 +22,37 @@ from headrace.core.errors import HeadraceError, Retryable, Rewound, StoreError
 from headrace.core.lock import RoleLock
 from headrace.core.log import event
 from headrace.index.tantivy import store
-from headrace.index.tantivy.ledger import account
-from headrace.index.tantivy.lines import derived_id, in_order, line, numbered
+from headrace.index.tantivy.apply import Application, Known, bare, in_sequence, named_ids
+from headrace.index.tantivy.committed import committed_documents
+from headrace.index.tantivy.feed import Poison, disk_is_full, engine_refused, feed
+from headrace.index.tantivy.given import GIVEN, identified, unfit
+from headrace.index.tantivy.ledger import account, account_operations
+from headrace.index.tantivy.lines import derived_id, digest, line, sequence
 from headrace.index.tantivy.options import Settings, check
 from headrace.index.tantivy.positions import PositionDocument, read_positions, watermarks
+from headrace.index.tantivy.rendered import render, render_merged
 from headrace.index.tantivy.retention import due
-from headrace.index.tantivy.rows import ORDINAL, STAGE, RowFormat
+from headrace.index.tantivy.rows import ORDINAL, RowFormat
 from headrace.index.tantivy.schema import ID, POSITION, SEQ, EngineSchema
 from headrace.index.tantivy.sweep import sweep
-from headrace.model import RECORD, Batch, PartitionKey, Position, Rejection, Watermarks
+from headrace.index.tantivy.uncommitted import Uncommitted
+from headrace.model import (
+    RECORD,
+    Batch,
+    Ledger,
+    Operations,
+    Outcome,
+    PartitionKey,
+    Position,
+    Rejection,
+    Watermarks,
+)
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FULL_DISK_BYTES: Final = 1 << 20
-"""Less free space than this beside a dead writer is the reason of its death: the engine does not say."""
-
-ABOUT_ONE_LINE: Final = ("could not be parsed", "not valid JSON")
-"""What the engine says of a line that it refuses alone; after anything else the writer is dead."""
+BAD_REQUEST: Final = 400
 
 
 class Writer:
@@ -62,7 +72,11 @@ class Writer:
         self._committed: dict[PartitionKey, PositionDocument] = {}
         self._pending: dict[PartitionKey, PositionDocument] = {}
         self._seq = 0
-        self._poison: set[tuple[PartitionKey, int, int]] = set()
+        self._poison = Poison()
+        self._uncommitted = Uncommitted()
+        self._searcher: tantivy.Searcher | None = None
+        self.outcomes: list[Outcome] = []
+        """Of the last write (see `index.base.Applying`)."""
 
     @property
     def _folder(self) -> Path:
@@ -126,7 +140,7 @@ class Writer:
             raise Retryable(f"cannot open a writer in {self._folder}: {error}") from error
         documents = read_positions(index, index.searcher())
         self._committed = {document.key: document for document in documents}
-        self._pending = {}
+        self._forget()
         self._seq = max((document.next_seq for document in documents), default=0)
         self._index, self._engine = index, engine
 
@@ -134,7 +148,7 @@ class Writer:
         """Forget what is not committed, release memory and lock."""
         # Dropping the engine's writer stops its threads and gives its lock back.
         self._engine = self._index = None
-        self._pending = {}
+        self._forget()
         self._lock.release()
 
     # Writing
@@ -152,113 +166,157 @@ class Writer:
         return self._index, self._engine
 
     def _write(self, batch: Batch) -> list[Rejection]:
+        self.outcomes = []
         key = (batch.pipeline, batch.raw.partition)
         committed = self._committed[key].position.record if key in self._committed else 0
-        current = (
-            self._pending.get(key)
-            or self._committed.get(key)
-            or PositionDocument(pipeline=batch.pipeline, partition=batch.raw.partition, position=Position(0))
-        )
-        position = batch.raw.position
+        current, position = self._position(key), batch.raw.position
         if position.record <= committed and (
             position.record < current.position.record or position == current.position
         ):
             return []
         rows, rejections = self._rows(batch, key, committed)
-        refused = self._add(rows, key)
-        rejections += refused
-        if refused:
-            rows = rows.filter(~pl.col(RECORD).is_in([found.record for found in refused]))
-        self._advance(batch, current, rows, rejections, committed)
-        return rejections
+        if batch.raw.operations is None:
+            return self._append(batch, key, rows, rejections, committed)
+        fresh = batch.raw.operations.frame.filter(pl.col(RECORD) >= committed)
+        return self._operate(batch, key, rows, rejections, fresh, committed)
+
+    def _position(self, key: PartitionKey) -> PositionDocument:
+        """Where a partition is, all that is written counted."""
+        return (
+            self._pending.get(key)
+            or self._committed.get(key)
+            or PositionDocument(pipeline=key[0], partition=key[1], position=Position(0))
+        )
 
     def _rows(self, batch: Batch, key: PartitionKey, committed: int) -> tuple[pl.DataFrame, list[Rejection]]:
         """Rows of all frames in record order, those already committed left out."""
-        rejections: list[Rejection] = []
-        rendered: list[pl.DataFrame] = []
-        conflicts: dict[str, int] = {}
-        for frame in numbered(batch.frames):
-            fresh = frame.filter(pl.col(RECORD) >= committed) if committed else frame
-            if not fresh.height:
-                continue
-            found = self._format.render(fresh)
-            rejections += found.rejections
-            rendered.append(found.frame)
-            for name, count in found.conflicts.items():
-                conflicts[name] = conflicts.get(name, 0) + count
+        found = render(self._format, batch.frames, committed)
+        self._note_conflicts(batch, found.conflicts)
+        rows, poisoned = self._poison.without(found.rows, key)
+        return rows, found.rejections + poisoned
+
+    def _note_conflicts(self, batch: Batch, conflicts: Mapping[str, int]) -> None:
         if conflicts:
             event(log.warning, "index.values_conflicted", index=self.name, batch=batch.id, fields=conflicts)
-        rows = in_order(rendered)
-        if self._poison:
-            rows, poisoned = self._without_poison(rows, key)
-            rejections += poisoned
-        return rows, rejections
 
-    def _without_poison(self, rows: pl.DataFrame, key: PartitionKey) -> tuple[pl.DataFrame, list[Rejection]]:
-        known = [(record, ordinal) for where, record, ordinal in self._poison if where == key]
-        mask = [(record, ordinal) in known for record, ordinal in rows.select(RECORD, ORDINAL).iter_rows()]
-        found = rows.filter(pl.Series(mask, dtype=pl.Boolean))
-        return rows.filter(~pl.Series(mask, dtype=pl.Boolean)), [
-            _refused(record, ordinal, "the engine refused it before")
-            for record, ordinal in found.select(RECORD, ORDINAL).iter_rows()
-        ]
-
-    def _add(self, rows: pl.DataFrame, key: PartitionKey) -> list[Rejection]:
-        """Hand rows to the engine: replaced documents deleted by one query, then the lines added."""
-        index, engine = self._ready()
-        if not rows.height:
-            return []
-        following = self._seq + rows.height
-        rows = rows.with_columns(pl.int_range(self._seq, following, dtype=pl.Int64).alias(SEQ))
-        if self._format.key:
-            rows = rows.unique(ID, keep="last", maintain_order=True)
-            if self._seq:  # else the index has never had a document to replace
-                engine.delete_documents_by_query(Query.term_set_query(index.schema, ID, rows[ID].to_list()))
-        else:
-            rows = rows.with_columns(derived_id(key))
-        self._seq = following
-        lines = rows.select(line(rows, declared=bool(self._format.key))).to_series().to_list()
-        return self._feed(engine, lines, rows, key)
-
-    def _feed(
-        self, engine: tantivy.IndexWriter, lines: list[str], rows: pl.DataFrame, key: PartitionKey
+    def _append(
+        self, batch: Batch, key: PartitionKey, rows: pl.DataFrame, own: list[Rejection], committed: int
     ) -> list[Rejection]:
-        """Add each line. What the engine refuses alone costs only itself."""
+        """Each row under its declared key, or under an id of its own that replaces nothing."""
         refused: list[Rejection] = []
-        pending = iter(lines)
-        while True:
-            try:
-                deque(map(engine.add_json, pending), maxlen=0)
-            except ValueError as error:
-                if not any(text in str(error) for text in ABOUT_ONE_LINE):
-                    raise
-                row = len(lines) - pending.__length_hint__() - 1  # type: ignore[attr-defined]
-                record, ordinal = rows[RECORD][row], rows[ORDINAL][row]
-                refused.append(_refused(record, ordinal, str(error)))
-                if self._format.key:
-                    # Its predecessor is deleted already: go back, and leave this row out next time.
-                    self._poison.add((key, record, ordinal))
-                    raise
+        if rows.height:
+            rows = rows.with_columns(sequence(self._seq, numbered=batch.raw.numbered))
+            following = int(rows[SEQ][-1]) + 1
+            if self._format.key:
+                added = rows.unique(ID, keep="last", maintain_order=True)
+                self._add(added, key, replaced=added[ID].to_list())
+                # A push's next operation may name one of these; other sources' rows are not worth holding.
+                if batch.raw.numbered:
+                    self._uncommitted.hold(added)
+                else:
+                    self._uncommitted.hide_all()
             else:
-                return refused
+                refused = self._add(rows.with_columns(derived_id(key)), key, replaced=None)
+                self._uncommitted.hide(key, rows)
+            self._seq = following
+        own += refused
+        if refused:
+            rows = rows.filter(~pl.col(RECORD).is_in([found.record for found in refused]))
+        self._advance(batch, account(batch, rows, own, committed), rows.height)
+        return own
 
-    def _advance(
+    def _operate(
         self,
         batch: Batch,
-        current: PositionDocument,
+        key: PartitionKey,
         rows: pl.DataFrame,
         own: list[Rejection],
+        fresh: pl.DataFrame,
         committed: int,
-    ) -> None:
-        key = current.key
-        self._pending[key] = PositionDocument(
-            pipeline=current.pipeline,
-            partition=current.partition,
+    ) -> list[Rejection]:
+        """What a push asks for: rows replace and are replaced by id, and conditions hold (PROTOCOL 19)."""
+        declared = bool(self._format.key)
+        barred = unfit(fresh, key, None if declared else self._next_records())
+        rows = rows.filter(~pl.col(RECORD).is_in([found.record for found in barred]))
+        rows, misfits = identified(rows, fresh, key, declared=declared)
+        own = [*barred, *misfits, *own]
+        rows, operations, following = in_sequence(rows, fresh, self._seq, numbered=batch.raw.numbered)
+        conditional = Operations(operations).conditional
+        refusals = {found.record: found for found in (*batch.rejections, *reversed(own))}
+        applied = Application(
+            self._documents(named_ids(rows, conditional)),
+            refusals,
+            lambda records, documents: self._merged(batch, key, records, documents),
+        ).run(rows, conditional, {found.record for found in barred})
+        replaced = applied.rows.filter(pl.col(GIVEN))[ID].to_list()
+        self._add(applied.rows, key, replaced=list(dict.fromkeys([*replaced, *applied.deleted])))
+        self._uncommitted.hold(applied.rows, applied.deleted)
+        self._seq, self.outcomes = following, applied.outcomes
+        own += applied.rejections
+        ledger = account_operations(
+            batch, rows, [*batch.rejections, *own], applied.outcomes, bare(conditional), committed
+        )
+        self._advance(batch, ledger, applied.rows.height, named=True)
+        # Where the document of an update was not needed, nobody need know that it is unfit.
+        fine = {outcome.record for outcome in applied.outcomes if outcome.status != BAD_REQUEST}
+        return [found for found in own if found.record not in fine]
+
+    def _next_records(self) -> dict[str, int]:
+        """Digest of each partition → its next record, which will get an id derived from that number."""
+        return {
+            digest(key): self._position(key).position.record for key in {**self._committed, **self._pending}
+        }
+
+    def _documents(self, ids: Sequence[str]) -> Known:
+        """The documents of these ids as the log has made them so far."""
+        index, _ = self._ready()
+        if self._uncommitted.hides(ids):
+            self._commit()
+        found = self._uncommitted.find(ids)
+        if self._searcher is None:
+            index.reload()
+            self._searcher = index.searcher()
+        others = [name for name in ids if name not in found]
+        return dict.fromkeys(others) | committed_documents(index, self._searcher, others) | found
+
+    def _merged(
+        self, batch: Batch, key: PartitionKey, records: Sequence[int], documents: Sequence[bytes]
+    ) -> tuple[pl.DataFrame, list[Rejection]]:
+        found = render_merged(self._format, batch.raw, records, documents)
+        self._note_conflicts(batch, found.conflicts)
+        rows, poisoned = self._poison.without(found.rows, key)
+        return rows, found.rejections + poisoned
+
+    def _add(self, rows: pl.DataFrame, key: PartitionKey, *, replaced: list[str] | None) -> list[Rejection]:
+        """Hand rows to the engine: the documents of the ids `replaced` deleted by one query, then the lines.
+
+        None says that nothing is ever replaced: then a row that the engine refuses costs only itself.
+        """
+        index, engine = self._ready()
+        if replaced and self._seq:  # else the index has never had a document to replace
+            engine.delete_documents_by_query(Query.term_set_query(index.schema, ID, replaced))
+        if not rows.height:
+            return []
+        lines = rows.select(line(rows, declared=replaced is not None)).to_series().to_list()
+        refused: list[Rejection] = []
+        for row, error in feed(engine, lines):
+            record, ordinal = rows[RECORD][row], rows[ORDINAL][row]
+            if replaced is not None:
+                # Its predecessor is deleted already: go back, and leave this row out next time.
+                self._poison.add(key, record, ordinal)
+                raise error
+            refused.append(engine_refused(record, ordinal, str(error)))
+        return refused
+
+    def _advance(self, batch: Batch, ledger: Ledger, rows: int, *, named: bool = False) -> None:
+        current = self._position((batch.pipeline, batch.raw.partition))
+        self._pending[current.key] = msgspec.structs.replace(
+            current,
             position=batch.raw.position,
-            ledger=current.ledger + account(batch, rows, own, committed),
+            ledger=current.ledger + ledger,
             next_seq=self._seq,
-            rows=current.rows + rows.height,
-            deleted=current.deleted,
+            rows=current.rows + rows,
+            named=current.named or named,
         )
 
     # Committing
@@ -277,7 +335,13 @@ class Writer:
             engine.add_json(document.engine_line)
         engine.commit()
         self._committed |= self._pending
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is uncommitted any more: it is committed, or gone."""
         self._pending = {}
+        self._uncommitted.clear()
+        self._searcher = None
 
     def retain(self) -> int:
         """Delete what is due; it goes with the next commit. How many documents that is."""
@@ -315,8 +379,8 @@ class Writer:
             raise self._rewind(error) from error
 
     def _rewind(self, error: BaseException) -> Rewound:
-        full = self._disk_is_full(error)
-        self._pending = {}
+        full = disk_is_full(self._folder, error)
+        self._forget()
         # The failed call's frames still hold the engine's writer, and with it the engine's lock.
         traceback.clear_frames(error.__traceback__)
         try:
@@ -330,17 +394,3 @@ class Writer:
         return Rewound(
             f"index {self.name!r} went back to its last commit: {reason}", positions, disk_full=full
         )
-
-    def _disk_is_full(self, error: BaseException) -> bool:
-        text = str(error)
-        if "os error 28" in text or "No space left" in text:
-            return True
-        try:
-            space = os.statvfs(self._folder)
-        except OSError:
-            return False
-        return space.f_bavail * space.f_frsize < FULL_DISK_BYTES
-
-
-def _refused(record: int, ordinal: int, detail: str) -> Rejection:
-    return Rejection(record=record, ordinal=ordinal, stage=STAGE, reason="engine_refused", detail=detail)
