@@ -51,7 +51,7 @@ def with_index(
 
 def without_indexes(catalogue: Catalogue, names: Collection[str], data_dir: Path) -> Catalogue:
     """Without these entries and their part in aliases; their folders are named for deletion."""
-    gone = [catalogue.indexes[name] for name in names]
+    gone = [catalogue.indexes[name] for name in names if name in catalogue.indexes]
     dropped = [*catalogue.dropped, *(made.uuid for made in gone if not made.configured)]
     old = [uuid for uuid in dropped[:-DROPPED_KEPT] if index_directory(data_dir, uuid).exists()]
     aliases = {

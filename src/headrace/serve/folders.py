@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
-from headrace.catalogue.entry import Catalogue
+from headrace.catalogue.entry import Catalogue, Made
 from headrace.catalogue.store import Watcher
 from headrace.core.errors import ConfigError, RequestError, StoreError
 from headrace.core.log import event
 from headrace.index.tantivy import store
 from headrace.layout import catalogue_file, index_directory
 from headrace.serve.names import Target
-from headrace.serve.places import Place, PlacedIndices
+from headrace.serve.places import Edit, New, Place, PlacedIndices
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +77,22 @@ class FolderReaders(PlacedIndices):
         del name
         _refuse()
 
-    async def change(self, edit: Callable[[Catalogue], Catalogue]) -> Catalogue:
+    async def change(self, edit: Edit) -> Catalogue:
         del edit
         _refuse()
+
+    async def make(self, name: str, made: New) -> Made:
+        del name, made
+        _refuse()
+
+    def dropping(self, names: Collection[str]) -> Edit:
+        del names
+        _refuse()
+
+    def targets(self, index: str) -> list[Target]:
+        """None: nothing is written here, so there is nothing to wait for."""
+        del index
+        return []
 
     def _folders(self) -> list[Path]:
         if store.exists(self._directory):

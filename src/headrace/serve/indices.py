@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -22,10 +22,10 @@ from headrace.catalogue.store import Keeper
 from headrace.core.errors import ConfigError, RequestError
 from headrace.layout import index_directory
 from headrace.serve.datemath import dated
-from headrace.serve.editing import IndexExists, with_index
+from headrace.serve.editing import IndexExists, with_index, without_indexes
 from headrace.serve.index_names import check_index_name
 from headrace.serve.names import Target
-from headrace.serve.places import Place, PlacedIndices
+from headrace.serve.places import Edit, New, Place, PlacedIndices
 from headrace.serve.resolving import missing
 from headrace.settings import Settings
 
@@ -97,10 +97,6 @@ class ServerIndices(PlacedIndices):
                 )
 
     @property
-    def data_dir(self) -> Path:
-        return self._data_dir
-
-    @property
     def catalogue(self) -> Catalogue:
         return self._keeper.catalogue
 
@@ -148,7 +144,6 @@ class ServerIndices(PlacedIndices):
         return found[0] if found else None
 
     def targets(self, index: str) -> list[Target]:
-        """All logs whose records go into a concrete index; none for one that has never been pushed to."""
         place = self.places().get(index)
         if place is None:
             return []
@@ -175,42 +170,40 @@ class ServerIndices(PlacedIndices):
             raise RequestError(404, "index_not_found_exception", reason)
         # Where it exists by now, it was somebody else's first write: theirs is ours.
         with contextlib.suppress(IndexExists):
-            await self.make(name, configured=is_configured)
+            await (self._enter(name, New(), configured=True) if is_configured else self.make(name, New()))
         found = self.target(name)
         if found is None:
             raise missing(name)  # Deleted in between.
         return found
 
-    async def make(
-        self,
-        name: str,
-        *,
-        options: Mapping[str, Any] | None = None,
-        mappings: Mapping[str, Any] | None = None,
-        settings: Mapping[str, Any] | None = None,
-        aliases: Mapping[str, Alias] | None = None,
-        configured: bool = False,
-    ) -> Made:
-        """Make an entry, durably. Raises RequestError 400, IndexExists."""
-        if not configured:
-            check_index_name(name)
+    async def make(self, name: str, made: New) -> Made:
+        check_index_name(name)
+        if name in self._configured:
+            entry = self.catalogue.indexes.get(name)
+            raise IndexExists(name, entry.uuid if entry else name)
+        return await self._enter(name, made)
+
+    def dropping(self, names: Collection[str]) -> Edit:
+        for name in names:
             if name in self._configured:
-                raise IndexExists(name, name)
+                reason = f"index [{name}] is in the configuration: remove it there, and then its folder"
+                raise RequestError(400, "illegal_argument_exception", reason)
+        return lambda catalogue: without_indexes(catalogue, names, self._data_dir)
+
+    async def _enter(self, name: str, new: New, *, configured: bool = False) -> Made:
         made = Made(
             name=name,
             uuid=str(uuid.uuid4()),
             created=round(self._now(), 3),
             configured=configured,
-            options=dict(options or {}),
-            mappings=dict(mappings or {}),
-            settings=dict(settings or {}),
+            options=dict(new.options),
+            mappings=dict(new.mappings),
+            settings=dict(new.settings),
         )
-        await self.change(
-            lambda catalogue: with_index(catalogue, made, aliases or {}, self._known(catalogue))
-        )
+        await self.change(lambda catalogue: with_index(catalogue, made, new.aliases, self._known(catalogue)))
         return made
 
-    async def change(self, edit: Callable[[Catalogue], Catalogue]) -> Catalogue:
+    async def change(self, edit: Edit) -> Catalogue:
         changed = await anyio.to_thread.run_sync(self._keeper.change, edit)
         self.forget_all_but(self.places())
         return changed

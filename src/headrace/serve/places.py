@@ -9,20 +9,23 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 
-from headrace.catalogue.entry import Catalogue, Made
+from headrace.catalogue.entry import Alias, Catalogue, Made
 from headrace.core.errors import ConfigError, Fatal, RequestError
 from headrace.core.registry import kind
 from headrace.index.base import Reader
 from headrace.serve import resolving
-from headrace.serve.names import Named
+from headrace.serve.names import Named, Target
 from headrace.units import decode
+
+Edit: TypeAlias = "Callable[[Catalogue], Catalogue]"
+"""A change of the catalogue: a pure function, which may raise RequestError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,16 @@ class Place:
     options: Any = None
     may_be_absent: bool = False
     made: Made | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """What an index is made with: the options of its kind, and what the client asked for in its own words."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    mappings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    aliases: Mapping[str, Alias] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -69,8 +82,22 @@ class PlacedIndices(ABC):
         """As of now: entries, and the aliases of all indexes."""
 
     @abstractmethod
-    async def change(self, edit: Callable[[Catalogue], Catalogue]) -> Catalogue:
+    async def change(self, edit: Edit) -> Catalogue:
         """Change the catalogue, durably. Raises RequestError, 400 where nothing may be changed here."""
+
+    @abstractmethod
+    async def make(self, name: str, made: New) -> Made:
+        """Make an index, durably. Raises RequestError 400, IndexExists."""
+
+    @abstractmethod
+    def dropping(self, names: Collection[str]) -> Edit:
+        """The change that forgets indexes made at run time and has their folders deleted.
+
+        Raises RequestError for an index of the configuration."""
+
+    @abstractmethod
+    def targets(self, index: str) -> list[Target]:
+        """All logs whose records go into a concrete index; none for one that has never been pushed to."""
 
     def names(self) -> list[str]:
         return sorted(self.places())
@@ -121,10 +148,10 @@ class PlacedIndices(ABC):
     def _reader(self, place: Place) -> Reader:
         opened = self._open.get(place.name)
         if opened is not None and opened.identity == place.identity:
-            if not (opened.empty and _has_folder(place)):
+            if not (opened.empty and has_folder(place)):
                 return opened.reader
             opened.reader.close()
-        empty = place.may_be_absent and not _has_folder(place)
+        empty = place.may_be_absent and not has_folder(place)
         reader = _empty(place) if empty else _opened(place)
         self._open[place.name] = _Open(place.identity, reader, empty)
         return reader
@@ -140,7 +167,16 @@ def settings_of(kind_name: str, options: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _has_folder(place: Place) -> bool:
+def check_options(name: str, kind_name: str, options: Mapping[str, Any]) -> None:
+    """Whether an index can be made with these raw options. Raises RequestError 400."""
+    settings = settings_of(kind_name, options)
+    try:
+        kind("index", kind_name).load().empty_reader(name, settings).close()
+    except ConfigError as error:
+        raise RequestError(400, "mapper_parsing_exception", f"cannot make such an index: {error}") from error
+
+
+def has_folder(place: Place) -> bool:
     # The description is written last: before it there is nothing to open.
     return (place.directory / "index.json").exists()
 

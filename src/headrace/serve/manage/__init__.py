@@ -1,0 +1,25 @@
+"""Management over HTTP, as Elasticsearch has it: make, show and delete indexes, mappings, aliases, health.
+
+Mount these behind the routes of search and documents: `/{index}` takes every name that begins with no `_`.
+"""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute
+
+from headrace.serve.manage import aliases, cluster, indexes, mappings, refresh, settings
+from headrace.serve.manage.base import Surroundings
+
+__all__ = ["Surroundings", "routes"]
+
+
+def routes(around: Surroundings) -> list[BaseRoute]:
+    """All of it; the caller mounts them at the root and under /es."""
+    return [
+        *cluster.routes(around),
+        *aliases.routes(around),
+        *mappings.routes(around),
+        *settings.routes(around),
+        *refresh.routes(around),
+        *indexes.routes(around),
+    ]
