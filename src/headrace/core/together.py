@@ -25,3 +25,18 @@ async def together(calls: Iterable[Callable[[], Awaitable[None]]]) -> None:
                 tasks.start_soon(run, call)
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
+
+
+async def first_of(calls: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Run all until one comes to its end; the others are cancelled. Raises the first error as it is."""
+
+    async def run(call: Callable[[], Awaitable[None]]) -> None:
+        await call()
+        tasks.cancel_scope.cancel()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for call in calls:
+                tasks.start_soon(run, call)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
