@@ -179,12 +179,12 @@ def _cursor(keys: Sequence[SortKey], targets: Sequence[Target], after: Sequence[
             " (and `_seq` as its last, which each hit's [sort] contains)",
         )
     return {
-        f"k{place}": _spelled(target, value)
+        f"k{place}": spelled(target, value)
         for place, (target, value) in enumerate(zip(targets, given, strict=True))
     }
 
 
-def _spelled(target: Target, value: Json) -> str:
+def spelled(target: Target, value: Json) -> str:
     if value is None:
         return "null:"
     if isinstance(value, dict | list):
