@@ -59,7 +59,8 @@ def routes(around: Surroundings) -> list[BaseRoute]:
                 "Validation Failed: 1: Must specify at least one alias action;",
                 "action_request_validation_exception",
             )
-        parsed = [_action(action) for action in actions]
+        # Indexes go first, whatever the order, so that an alias can take the name of one.
+        parsed = sorted((_action(action) for action in actions), key=lambda each: each[0] != "remove_index")
         ignored = [each for _, given in parsed for each in _ignored(given)]
 
         def edit(catalogue: Catalogue) -> Catalogue:
@@ -167,10 +168,11 @@ def _applied(indices: PlacedIndices, catalogue: Catalogue, kind: str, body: Mapp
     names = _concrete(indices, expression)
     if kind == "remove":
         return _removed(catalogue, names, body)
-    known = {*indices.places()}
+    places = indices.places()
+    known = {name for name, place in places.items() if place.configured or name in catalogue.indexes}
     for alias in _listed(body, "alias", "aliases"):
         what, _ = parse_alias(alias, _what(body))
-        for name in names:
+        for name in (name for name in names if name in known):
             catalogue = with_alias(catalogue, alias, name, what, known)
     return catalogue
 
