@@ -96,6 +96,14 @@ class PlacedIndices(ABC):
         Raises RequestError for an index of the configuration."""
 
     @abstractmethod
+    def target(self, name: str, *, require_alias: bool = False) -> Target | None:
+        """As `Indices.target`."""
+
+    @abstractmethod
+    async def create(self, name: str) -> Target:
+        """As `Indices.create`."""
+
+    @abstractmethod
     def targets(self, index: str) -> list[Target]:
         """All logs whose records go into a concrete index; none for one that has never been pushed to."""
 
