@@ -2,27 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
 from headrace.core.metrics import Metrics
-from headrace.serve import documents, health, search, ui
+from headrace.serve import buffered, bulk, documents, health, manage, pushes, search, ui, writes
 from headrace.serve.application import application
+from headrace.serve.buffered import Buffered
+from headrace.serve.folders import FolderReaders
+from headrace.serve.freshness import Realtime
 from headrace.serve.health import HealthSource
-from headrace.serve.search import Readers
+from headrace.serve.indices import ServerIndices
+from headrace.serve.manage import Surroundings
+from headrace.serve.push import Push
 from headrace.serve.upstream import Upstream
 
 
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """The write path; there is none where a folder is only read."""
+
+    push: Push
+    buffer: Buffered
+    upstream: Upstream
+
+
 def server_app(
-    readers: Readers, upstream: Upstream | None, source: HealthSource, metrics: Metrics
+    indices: ServerIndices | FolderReaders,
+    source: HealthSource,
+    metrics: Metrics,
+    writing: Writing | None = None,
 ) -> Starlette:
-    """Search, documents, the page, health and metrics; `/api/…` is passed on to the ingester."""
-    data_api: list[BaseRoute] = [*search.routes(readers), *documents.routes(readers)]
-    routes: list[BaseRoute] = [
-        *health.routes(source),
-        *(upstream.routes() if upstream is not None else ()),
-        *ui.routes(),
-        Mount("/es", routes=data_api),
-        *data_api,
+    """Search, documents, writes, management, the page, health and metrics.
+
+    What `/api/…` the server does not know itself is passed on to the ingester."""
+    routes: list[BaseRoute] = [*health.routes(source)]
+    realtime = None
+    around = Surroundings(indices, source.readiness)
+    data_api: list[BaseRoute] = []
+    if writing is not None:
+        push = writing.push
+        realtime = Realtime(push.buffer, push.applier)
+        around = Surroundings(indices, source.readiness, push.applier, push.buffer.accepted)
+        routes += [*buffered.routes(writing.buffer), *writing.upstream.routes(), *pushes.routes(push)]
+        data_api += [*bulk.routes(push), *writes.routes(push)]
+    data_api += [
+        *search.routes(indices, realtime=realtime),
+        *documents.routes(indices, realtime=realtime),
+        *manage.routes(around),
     ]
+    routes += [*ui.routes(), Mount("/es", routes=data_api), *data_api]
     return application(routes, metrics)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 from starlette.requests import Request
@@ -43,6 +43,12 @@ class Upstream:
         """What the ingester says of itself."""
         answer: Json = msgspec.json.decode(await self.get("/health/ready"))
         return answer
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         if self._client is not None:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Protocol
+from collections.abc import Callable, Coroutine
 
 import anyio
 import msgspec
 
-from headrace.core.errors import Fatal, RequestError, Retryable
+from headrace.core.errors import Retryable
 from headrace.core.health import Health, State
+from headrace.core.lock import RoleLock
 from headrace.core.log import event
 from headrace.core.metrics import Metrics, join
-from headrace.core.registry import kind, suggest
-from headrace.index.base import Reader
-from headrace.layout import index_directory, socket_path
+from headrace.layout import run_directory, socket_path
 from headrace.model import Json
-from headrace.serve.app import server_app
+from headrace.serve.app import Writing, server_app
+from headrace.serve.folders import FolderReaders
 from headrace.serve.http import HttpServer, listen
-from headrace.serve.search import Readers
+from headrace.serve.line import Line
 from headrace.serve.upstream import Upstream
 from headrace.services import SWITCH_INTERVAL
 from headrace.services.process import serve_while
+from headrace.services.writing import WritePath
 from headrace.settings import ServerSettings, Settings
 
 log = logging.getLogger(__name__)
@@ -32,58 +33,14 @@ INGESTER_START_SECONDS = 10.0
 """An ingester not seen yet is starting; after this it is away, and the server ready without it."""
 
 
-class IndexReaders:
-    """Readers of configured indexes, opened when first asked for (the ingester makes the folders)."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._open: dict[str, Reader] = {}
-
-    def names(self) -> list[str]:
-        return sorted(self._settings.indexes)
-
-    def get(self, name: str) -> Reader:
-        reader = self._open.get(name)
-        if reader is None:
-            reader = self._open[name] = self._reader(name)
-        return reader
-
-    def _reader(self, name: str) -> Reader:
-        config = self._settings.indexes.get(name)
-        if config is None:
-            raise RequestError(
-                404, "index_not_found_exception", f"no such index [{name}], {suggest(name, self.names())}"
-            )
-        module = kind("index", config.kind).load()
-        if not hasattr(module, "open_reader"):
-            raise RequestError(
-                400, "illegal_argument_exception", f"an index of type {config.kind} cannot be searched"
-            )
-        directory = index_directory(self._settings.data_dir, name)
-        try:
-            reader: Reader = module.open_reader(directory)
-        except Fatal as error:
-            raise RequestError(
-                503, "index_not_ready", f"index [{name}] cannot be searched yet: {error}"
-            ) from error
-        return reader
-
-    def close(self) -> None:
-        for reader in self._open.values():
-            reader.close()
-
-
-class Closable(Readers, Protocol):
-    """Readers that hold files open."""
-
-    def close(self) -> None: ...
-
-
 class ServerView:
     """Readiness and metrics of both processes together."""
 
-    def __init__(self, upstream: Upstream | None, metrics: Metrics, health: Health) -> None:
+    def __init__(
+        self, upstream: Upstream | None, metrics: Metrics, health: Health, path: WritePath | None = None
+    ) -> None:
         self._upstream = upstream
+        self._path = path
         self._metrics = metrics
         self._health = health
 
@@ -108,6 +65,8 @@ class ServerView:
         return worst, {**ingester, "state": worst, "server": own}
 
     async def metrics(self) -> bytes:
+        if self._path is not None:
+            self._path.observe()
         pages: dict[str, bytes] = {"server": self._metrics.render()}
         if self._upstream is not None:
             try:
@@ -119,31 +78,56 @@ class ServerView:
 
 async def run_server(settings: Settings) -> None:
     """The server process: HTTP on `server.host:port`, beside an ingester. Raises HeadraceError."""
-    await _answer(IndexReaders(settings), settings.server, Upstream(socket_path(settings.data_dir)))
+    with RoleLock(run_directory(settings.data_dir), "server"):
+        metrics, health = Metrics(), Health()
+        upstream = Upstream(socket_path(settings.data_dir))
+        # Taken first: a port that is in use is told before anything is opened.
+        listener = listen(settings.server.host, settings.server.port)
+        async with WritePath.opened(settings, metrics) as path, upstream:
+            push = path.push(Line(upstream, lambda: path.buffer.incarnation), lambda: _refusing(health))
+            view = ServerView(upstream, metrics, health, path)
+            app = server_app(path.indices, view, metrics, Writing(push, path.buffer, upstream))
+            await _answer(HttpServer(app, listener), health, settings.server, path.run)
 
 
-async def _answer(readers: Closable, address: ServerSettings, upstream: Upstream | None) -> None:
-    """Answer HTTP until told to stop; without `upstream` nobody ingests, and nothing is missing."""
-    metrics, health = Metrics(), Health()
-    app = server_app(readers, upstream, ServerView(upstream, metrics, health), metrics)
-    http = HttpServer(app, listen(address.host, address.port))
+def _refusing(health: Health) -> str:
+    """Why no writes are taken now."""
+    state = health.snapshot().state
+    return "" if state in (State.READY, State.DEGRADED) else f"the server is {state}"
+
+
+async def _answer(
+    http: HttpServer,
+    health: Health,
+    address: ServerSettings,
+    beside: Callable[[], Coroutine[object, object, None]],
+) -> None:
+    """Answer HTTP until told to stop, with `beside` running."""
     stopped = anyio.Event()
 
     async def until_stopped() -> None:
-        health.set("http", State.READY)
-        event(log.info, "server.listening", url=f"http://{address.host}:{http.port}")
-        await stopped.wait()
-        health.set("http", State.DRAINING, "stopping")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(beside)
+            health.set("http", State.READY)
+            event(log.info, "server.listening", url=f"http://{address.host}:{http.port}")
+            await stopped.wait()
+            health.set("http", State.DRAINING, "stopping")
+            tasks.cancel_scope.cancel()
 
-    try:
-        await serve_while(http, until_stopped, stop=stopped.set, role="server")
-    finally:
-        readers.close()
-        if upstream is not None:
-            await upstream.close()
+    await serve_while(http, until_stopped, stop=stopped.set, role="server")
 
 
-def serve_readers(readers: Closable, address: ServerSettings) -> None:
-    """Answer searches in this process until told to stop, with no ingester. Raises HeadraceError."""
+def serve_readers(indices: FolderReaders, address: ServerSettings) -> None:
+    """Serve indexes for reading alone, in this process, until told to stop. Raises HeadraceError."""
+
+    async def run() -> None:
+        metrics, health = Metrics(), Health()
+        app = server_app(indices, ServerView(None, metrics, health), metrics)
+        http = HttpServer(app, listen(address.host, address.port))
+        try:
+            await _answer(http, health, address, anyio.sleep_forever)
+        finally:
+            indices.close()
+
     sys.setswitchinterval(SWITCH_INTERVAL)
-    anyio.run(_answer, readers, address, None)
+    anyio.run(run)
