@@ -1,7 +1,5 @@
 """`http_push` keeps the contract of sources, in each format a body may have."""
 
-# ruff: noqa: RUF012  what a contract is told stands in the class, and nobody changes it
-
 from __future__ import annotations
 
 import io
