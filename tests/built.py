@@ -8,20 +8,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headrace.catalogue.entry import Alias
 from headrace.core.errors import RequestError
 from headrace.fields import Field, FieldType, parse_field
 from headrace.index.base import Reader
 from headrace.index.query.source import values_at
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy import store
+from headrace.index.tantivy.positions import PositionDocument
 from headrace.index.tantivy.reader import TantivyReader
+from headrace.model import Position
+from headrace.serve import resolving
+from headrace.serve.names import Named, Target
 
 
 class Readers:
-    """Indexes by name, as the server is given them."""
+    """Indexes by name, as the server is given them, with their aliases; each is its own log's target."""
 
-    def __init__(self, readers: dict[str, TantivyReader]) -> None:
-        self.readers = readers
+    def __init__(
+        self,
+        readers: Mapping[str, Reader],
+        aliases: Mapping[str, Mapping[str, Alias]] | None = None,
+    ) -> None:
+        self.readers = dict(readers)
+        self.aliases = aliases or {}
+        self.uuids: dict[str, str] = {}
 
     def get(self, name: str) -> Reader:
         if name not in self.readers:
@@ -29,7 +40,28 @@ class Readers:
         return self.readers[name]
 
     def names(self) -> list[str]:
-        return list(self.readers)
+        return sorted(self.readers)
+
+    def resolve(
+        self, expression: str, *, ignore_unavailable: bool = False, allow_no_indices: bool = True
+    ) -> list[Named]:
+        found = resolving.resolve(
+            expression,
+            self.names(),
+            self.aliases,
+            ignore_unavailable=ignore_unavailable,
+            allow_no_indices=allow_no_indices,
+        )
+        return [Named(name, self.readers[name], bound) for name, bound in found.items()]
+
+    def target(self, name: str, *, require_alias: bool = False) -> Target | None:
+        if name not in self.readers:
+            return None
+        uuid = self.uuids.get(name, f"uuid-{name}")
+        return Target(name, uuid, uuid, f"push:{name}")
+
+    async def create(self, name: str) -> Target:
+        raise RequestError(404, "index_not_found_exception", f"no such index [{name}]")
 
 
 def build(
@@ -38,6 +70,7 @@ def build(
     documents: Sequence[Mapping[str, Any]],
     *,
     commit_every: int = 1000,
+    positions: Mapping[tuple[str, str], int] | None = None,
 ) -> TantivyReader:
     """An index of these documents; `_id` is their own or their number, several commits are several segments."""
     declared = {name: parse_field(given) for name, given in fields.items()}
@@ -46,7 +79,9 @@ def build(
     store.create(directory, description)
     index = store.open_engine(directory)
     writer = index.writer(30_000_000, 1)
-    _position(writer)
+    for (pipeline, partition), record in (positions or {("p", "q"): 0}).items():
+        position = PositionDocument(pipeline=pipeline, partition=partition, position=Position(record))
+        writer.add_json(position.engine_line)
     for number, document in enumerate(documents):
         writer.add_json(_line(number, document, description.schema))
         if (number + 1) % commit_every == 0:
@@ -54,10 +89,6 @@ def build(
     writer.commit()
     writer.wait_merging_threads()
     return TantivyReader(directory)
-
-
-def _position(writer: Any) -> None:
-    writer.add_json(json.dumps({"_pos": [engine.POSITION_MARK, '["p","q"]']}))
 
 
 def _line(number: int, document: Mapping[str, Any], schema: engine.EngineSchema) -> str:

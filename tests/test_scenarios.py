@@ -17,9 +17,9 @@ from ruamel.yaml import YAML
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from built import Readers
 from headrace.core.clock import SystemClock
-from headrace.core.errors import RequestError
-from headrace.index.base import IndexContext, Reader
+from headrace.index.base import IndexContext
 from headrace.index.tantivy import Settings, create
 from headrace.index.tantivy.reader import TantivyReader
 from headrace.model import RECORD, Batch, Decoded, Position, RawBatch
@@ -39,27 +39,12 @@ class Decoded1:
         return None
 
 
-class Only:
-    """One index under one name."""
-
-    def __init__(self, reader: TantivyReader) -> None:
-        self.reader = reader
-
-    def get(self, name: str) -> Reader:
-        if name != "flights":
-            raise RequestError(404, "index_not_found_exception", f"no such index [{name}]")
-        return self.reader
-
-    def names(self) -> list[str]:
-        return ["flights"]
-
-
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     directory = tmp_path_factory.mktemp("flights")
     given = YAML(typ="safe").load(FOLDER / "_flights.yaml")
     anyio.run(_write, directory, given["fields"], given["documents"])
-    app = Starlette(routes=search.routes(Only(TantivyReader(directory))))
+    app = Starlette(routes=search.routes(Readers({"flights": TantivyReader(directory)})))
     with TestClient(app) as client:
         yield client
 

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from headrace.core.errors import RequestError
 from headrace.core.registry import suggest
 from headrace.index.base import SearchRequest, SortKey
+from headrace.index.query.formats import formats
+from headrace.serve.hits import Shown, Wanted, sort_formats
 
 COMMON: Final = frozenset({"pretty", "human", "filter_path", "error_trace", "format"})
 QUERY: Final = frozenset({"q", "df", "default_operator", "analyze_wildcard", "lenient"})
@@ -18,18 +20,43 @@ TARGETS: Final = frozenset(
     {"ignore_unavailable", "allow_no_indices", "expand_wildcards", "preference", "routing"}
 )
 SOURCE: Final = frozenset({"_source", "_source_includes", "_source_excludes"})
-SEARCH: Final = COMMON | QUERY | TARGETS | SOURCE | {
+FRESH: Final = frozenset({"after", "timeout"})
+"""Until when and how long a read waits for writes (`freshness`)."""
+
+COUNT: Final = frozenset({"terminate_after", "ignore_throttled"})
+MSEARCH_DEFAULTS: Final = frozenset({"rest_total_hits_as_int"})
+"""Parameters of an `_msearch` that are meant for each of its searches."""
+
+SEARCH: Final = COMMON | QUERY | TARGETS | SOURCE | FRESH | {
     "from", "size", "sort", "track_total_hits", "typed_keys", "rest_total_hits_as_int", "request_cache",
-    "search_type", "timeout", "allow_partial_search_results", "batched_reduce_size",
+    "search_type", "allow_partial_search_results", "batched_reduce_size", "scroll", "ignore_throttled",
     "max_concurrent_shard_requests", "ccs_minimize_roundtrips", "track_scores", "version",
-    "seq_no_primary_term",
+    "seq_no_primary_term", "terminate_after", "pre_filter_shard_size", "explain", "stored_fields",
+    "docvalue_fields",
 }  # fmt: skip
 BODY: Final = (
     "query", "from", "size", "sort", "search_after", "_source", "highlight", "aggs", "aggregations",
-    "track_total_hits", "track_scores", "timeout", "version", "seq_no_primary_term",
+    "track_total_hits", "track_scores", "timeout", "version", "seq_no_primary_term", "post_filter",
+    "min_score", "terminate_after", "fields", "docvalue_fields", "stored_fields", "pit",
 )  # fmt: skip
-NEEDLESS: Final = ("fields", "docvalue_fields", "stored_fields")
-"""Asked for by dashboards beside `_source`, which holds the same; accepted empty or as `*`, else 400."""
+INSTEAD: Final = {
+    "collapse": "use a [terms] aggregation with [top_hits] in it",
+    "rescore": "put the second query into [bool] [should] with a [boost]",
+    "suggest": "use a [match] query with [fuzziness], or a [terms] aggregation with [include]",
+    "script_fields": "compute the field by a transform of the pipeline, when it is indexed",
+    "runtime_mappings": "compute the field by a transform of the pipeline, when it is indexed",
+    "knn": "there are no vectors; use [match], [multi_match] or [query_string]",
+    "explain": "there is no explanation of scores; [highlight] shows what matched",
+    "profile": "[took] says how long a search was",
+    "stats": "searches are counted under their route in /metrics",
+    "indices_boost": "use a [boost] in the query",
+    "slice": "several readers can each take a [range] of a field, or use /{index}/_scan",
+    "ext": "there are no extensions",
+    "rank": "use [bool] [should] with boosts",
+    "retriever": "use [query]",
+    "min_doc_count": "it belongs into an aggregation",
+}
+"""What Elasticsearch knows and we do not, and what there is instead; empty or false changes nothing."""
 
 LARGEST_BODY: Final = 10 << 20
 
@@ -46,8 +73,8 @@ def check_parameters(request: Request, known: frozenset[str]) -> None:
             fail(f"request [{request.url.path}] contains unrecognized parameter: [{name}]; {hint}")
 
 
-async def read_body(request: Request) -> dict[str, Any]:
-    """The JSON body, {} where there is none. Raises RequestError."""
+async def read_bytes(request: Request) -> bytes:
+    """The whole body, bounded. Raises RequestError."""
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
@@ -55,11 +82,17 @@ async def read_body(request: Request) -> dict[str, Any]:
             raise RequestError(
                 413, "content_too_long_exception", f"the body is larger than {LARGEST_BODY} bytes"
             )
+    return bytes(raw)
+
+
+async def read_body(request: Request) -> dict[str, Any]:
+    """The JSON body, {} where there is none. Raises RequestError."""
+    raw = await read_bytes(request)
     if not raw.strip():
         return {}
     try:
         body = msgspec.json.decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         fail(f"the body is no JSON: {error}", "parsing_exception")
     if not isinstance(body, dict):
         fail(f"the body must be an object, found {type(body).__name__}", "parsing_exception")
@@ -89,9 +122,7 @@ def search_request(request: Request, body: Mapping[str, Any]) -> SearchRequest:
 
 def parsed(body: Mapping[str, Any], parameters: Mapping[str, str]) -> SearchRequest:
     """A search body and URL parameters; the body wins, as in Elasticsearch. Raises RequestError."""
-    for name in body:
-        if name not in BODY and not (name in NEEDLESS and not _needed(body[name])):
-            fail(f"unknown key [{name}] in the search body; {suggest(name, list(BODY))}", "parsing_exception")
+    _check_body(body, parameters)
     total = body.get("track_total_hits", parameters.get("track_total_hits", True))
     return SearchRequest(
         query=query_of(parameters, body),
@@ -103,11 +134,104 @@ def parsed(body: Mapping[str, Any], parameters: Mapping[str, str]) -> SearchRequ
         highlight=_object(body, "highlight"),
         aggregations=_object(body, "aggs") or _object(body, "aggregations"),
         count=total not in (False, "false"),
+        post_filter=_object(body, "post_filter"),
+        min_score=_min_score(body),
+        scores=flag(body.get("track_scores", parameters.get("track_scores")), "track_scores"),
     )
 
 
-def _needed(value: Any) -> bool:
-    return bool(value) and value not in [["*"], "*"]
+def _check_body(body: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
+    """Refuses what would change the answer and is not known. Raises RequestError."""
+    for name, value in body.items():
+        if name in INSTEAD:
+            if value not in (None, False, [], {}):
+                fail(f"[{name}] is not supported: {INSTEAD[name]}")
+        elif name not in BODY:
+            fail(f"unknown key [{name}] in the search body; {suggest(name, list(BODY))}", "parsing_exception")
+    if flag(parameters.get("explain"), "explain"):
+        fail(f"[explain] is not supported: {INSTEAD['explain']}")
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or false of a body or a URL, where a bare name is true. Raises RequestError."""
+    if value in (None, False, "false"):
+        return False
+    if value in (True, "true", ""):
+        return True
+    fail(f"[{name}] must be true or false, found [{value}]")
+
+
+def _min_score(body: Mapping[str, Any]) -> float | None:
+    value = body.get("min_score")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        fail(f"[min_score] must be a number, found [{value}]", "parsing_exception")
+    return None if value is None else float(value)
+
+
+def shown(body: Mapping[str, Any], parameters: Mapping[str, str]) -> Shown:
+    """How the answer is to look. Raises RequestError."""
+    source = _source(body, parameters)
+    stored = _wanted(body.get("stored_fields", list_of(parameters.get("stored_fields"))), "stored_fields")
+    if stored and "_source" not in body and not SOURCE & set(parameters):
+        source = any(wanted.pattern in ("*", "_source") for wanted in stored)
+    stored = [wanted for wanted in stored if wanted.pattern not in ("*", "_source", "_none_")]
+    columns = body.get("docvalue_fields", list_of(parameters.get("docvalue_fields")))
+    sort = sort_keys(body["sort"]) if "sort" in body else _sort_parameter(parameters.get("sort"))
+    whether = {name: body.get(name, parameters.get(name)) for name in ("version", "seq_no_primary_term")}
+    terminate = body.get("terminate_after", parameters.get("terminate_after", 0))
+    return Shown(
+        source=source is not False,
+        version=flag(whether["version"], "version"),
+        seq_no=flag(whether["seq_no_primary_term"], "seq_no_primary_term"),
+        fields=[*_wanted(body.get("fields", []), "fields"), *stored],
+        docvalues=_wanted(columns, "docvalue_fields"),
+        sort_formats=sort_formats(sort, _sort_formats(body.get("sort"))),
+        total=_tracked(body.get("track_total_hits", parameters.get("track_total_hits", True))),
+        total_as_int=flag(parameters.get("rest_total_hits_as_int"), "rest_total_hits_as_int"),
+        terminated=whole(terminate, "terminate_after") > 0,
+    )
+
+
+def _tracked(value: Any) -> int | None:
+    """How far hits are counted: None to the end, 0 not at all."""
+    if value in (True, "true", "") or value is None:
+        return None
+    if value in (False, "false"):
+        return 0
+    limit = whole(value, "track_total_hits")
+    return None if limit < 0 else limit
+
+
+def _wanted(given: Any, name: str) -> list[Wanted]:
+    """`fields`: names, patterns, or objects of [field] and [format]."""
+    found = []
+    for entry in given if isinstance(given, list | tuple) else [given]:
+        if isinstance(entry, str):
+            found.append(Wanted(entry))
+            continue
+        if not isinstance(entry, dict) or not isinstance(entry.get("field"), str):
+            fail(f"[{name}] takes names and objects with a [field], found [{entry}]", "parsing_exception")
+        for option in entry:
+            if option not in ("field", "format", "include_unmapped"):
+                fail(f"[{name}] has no option [{option}]; have: field, format", "parsing_exception")
+        style = entry.get("format")
+        if style is not None:
+            formats(str(style))
+        found.append(Wanted(entry["field"], style))
+    return found
+
+
+def _sort_formats(given: Any) -> dict[int, str]:
+    entries = [
+        (name, options)
+        for entry in (given if isinstance(given, list) else [given])
+        for name, options in (entry.items() if isinstance(entry, dict) else [(entry, None)])
+    ]
+    return {
+        place: str(options["format"])
+        for place, (_, options) in enumerate(entries)
+        if isinstance(options, dict) and options.get("format")
+    }
 
 
 def whole(value: Any, name: str) -> int:
@@ -139,12 +263,12 @@ def _source(body: Mapping[str, Any], parameters: Mapping[str, str]) -> Any:
 
 def source_parameters(parameters: Mapping[str, str]) -> bool | tuple[tuple[str, ...], tuple[str, ...]]:
     """`_source`, `_source_includes` and `_source_excludes` of a URL."""
-    includes = _list(parameters.get("_source_includes"))
-    excludes = _list(parameters.get("_source_excludes"))
+    includes = list_of(parameters.get("_source_includes"))
+    excludes = list_of(parameters.get("_source_excludes"))
     given = parameters.get("_source")
     if given in ("true", "false", "", None):
         return (includes, excludes) if includes or excludes else given != "false"
-    return (*_list(given), *includes), excludes
+    return (*list_of(given), *includes), excludes
 
 
 def parse_source(given: Any) -> bool | tuple[tuple[str, ...], tuple[str, ...]]:
@@ -163,14 +287,15 @@ def _names(given: Any) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(str(name) for name in given)
 
 
-def _list(text: str | None) -> tuple[str, ...]:
+def list_of(text: str | None) -> tuple[str, ...]:
+    """`a,b` of a URL."""
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
 
 
 def _sort_parameter(text: str | None) -> tuple[SortKey, ...]:
     """`a:desc,b` of a URL."""
     keys = []
-    for entry in _list(text):
+    for entry in list_of(text):
         name, _, order = entry.rpartition(":") if entry.endswith((":asc", ":desc")) else (entry, "", "")
         keys.append(_key(name, order or None, None))
     return tuple(keys)
@@ -195,8 +320,11 @@ def _sort_entry(name: str, options: Any) -> SortKey:
     if not isinstance(options, dict):
         fail(f"the sort on [{name}] is an order or an object, found [{options}]", "parsing_exception")
     for option in options:
-        if option not in ("order", "missing", "unmapped_type", "mode"):
-            fail(f"the sort on [{name}] has no option [{option}]; have: missing, order", "parsing_exception")
+        if option not in ("order", "missing", "unmapped_type", "mode", "format"):
+            fail(
+                f"the sort on [{name}] has no option [{option}]; have: format, missing, order",
+                "parsing_exception",
+            )
     descending = str(options.get("order", "desc" if name == "_score" else "asc")).lower() == "desc"
     if options.get("mode") not in (None, "max" if descending else "min"):
         fail(f"the sort on [{name}] supports [mode] only as {'max' if descending else 'min'}")

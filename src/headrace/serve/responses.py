@@ -35,16 +35,21 @@ def json_response(
 
 
 def error_response(error: HeadraceError, index: str | None = None) -> Response:
-    """An error's body as Elasticsearch words it."""
+    """An error's answer as Elasticsearch words it."""
+    body = error_body(error, index)
+    headers = {**PRODUCT, "Content-Type": JSON_TYPE}
+    if isinstance(error, RequestError) and error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    return Response(msgspec.json.encode(body), body["status"], headers)
+
+
+def error_body(error: HeadraceError, index: str | None = None) -> dict[str, Any]:
+    """An error as Elasticsearch words it, also of one part of an answer."""
     known = error if isinstance(error, RequestError) else RequestError(500, "internal_error", str(error))
     cause: dict[str, Any] = {"type": known.kind, "reason": known.reason}
     if index is not None:
         cause["index"] = index
-    body = {"error": {"root_cause": [cause], **cause}, "status": known.status}
-    headers = {**PRODUCT, "Content-Type": JSON_TYPE}
-    if known.retry_after is not None:
-        headers["Retry-After"] = str(known.retry_after)
-    return Response(msgspec.json.encode(body), known.status, headers)
+    return {"error": {"root_cause": [cause], **cause}, "status": known.status}
 
 
 def content_type(request: Request) -> str:

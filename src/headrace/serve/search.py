@@ -1,137 +1,112 @@
-"""Search over HTTP: `_search`, `_count`, `_mapping`, `_cat/indices`, and the banner clients look for.
-
-Searches run in worker threads, at most `AT_ONCE` of them: the engine leaves the GIL while it works.
-"""
+"""Search over HTTP: `_search`, `_count`, `_scan`, `_mapping`, over any number of indexes at once."""
 
 from __future__ import annotations
 
-import functools
-import os
 import time
-from collections.abc import Awaitable, Callable
-from fnmatch import fnmatchcase
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 import msgspec
+import polars as pl
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from headrace import __version__
-from headrace.core.errors import HeadraceError, RequestError
-from headrace.index.base import Hit, Reader, SearchResult
+from headrace.core.clock import Clock
+from headrace.fields import Field
+from headrace.index.base import Reader
 from headrace.index.mapping import mapping
-from headrace.serve import requests
-from headrace.serve.responses import PRODUCT, error_response, json_response
+from headrace.serve import arrow, cat, msearch, requests, scroll, searches
+from headrace.serve.freshness import Realtime
+from headrace.serve.hits import search_body, shards
+from headrace.serve.names import Indices
+from headrace.serve.reads import Reads, answered
+from headrace.serve.responses import PRODUCT, json_response
+from headrace.serve.searches import Part
+from headrace.serve.threads import in_thread
 
-T = TypeVar("T")
+__all__ = ["Readers", "answered", "banner", "in_thread", "routes", "search_body"]
 
-AT_ONCE: Final = max(4, 2 * (os.cpu_count() or 1))
-"""Searches under way; more would only share the same cores and hold more memory."""
+Readers = Indices
 
-UNITS: Final = ("b", "kb", "mb", "gb", "tb")
 ES_VERSION: Final = "8.17.0"
-SHARDS: Final = {"total": 1, "successful": 1, "skipped": 0, "failed": 0}
+SCAN_ROWS: Final = 5_000
+"""Documents read at once by a scan: 1 to 10 MB of usual ones."""
+
+NDJSON: Final = "application/x-ndjson"
+BOTH: Final = ["GET", "POST"]
 
 
-class Readers(Protocol):
-    """The indexes there are, by name."""
-
-    def get(self, name: str) -> Reader:
-        """Raises RequestError 404 `index_not_found_exception`."""
-        ...
-
-    def names(self) -> list[str]: ...
-
-
-@functools.cache
-def _limiter() -> anyio.CapacityLimiter:
-    return anyio.CapacityLimiter(AT_ONCE)
-
-
-async def in_thread(call: Callable[[], T]) -> T:
-    """Run a search beside the event loop."""
-    return await anyio.to_thread.run_sync(call, limiter=_limiter())
-
-
-def answered(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """The handler, its errors answered in Elasticsearch's shape wherever it is mounted."""
-
-    @functools.wraps(handler)
-    async def answer(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except HeadraceError as error:
-            return error_response(error, request.path_params.get("index"))
-
-    return answer
-
-
-def reader_of(readers: Readers, request: Request) -> Reader:
-    """The one index a path names. Several at once are refused, with the reason."""
-    name = request.path_params["index"]
-    if "," in name or "*" in name or name == "_all":
-        found = [known for known in readers.names() if any(fnmatchcase(known, p) for p in name.split(","))]
-        if name == "_all":
-            found = readers.names()
-        if len(found) == 1:
-            return readers.get(found[0])
-        reason = f"searching several indexes at once is not supported: [{name}] names {len(found)}; name one"
-        raise RequestError(400, "illegal_argument_exception", reason)
-    return readers.get(name)
-
-
-def routes(readers: Readers) -> list[BaseRoute]:
+def routes(
+    indices: Indices, *, realtime: Realtime | None = None, clock: Clock | None = None
+) -> list[BaseRoute]:
     """The routes of the search API; the caller mounts them, at the root and elsewhere."""
+    reads = Reads(indices, realtime, clock)
 
     async def search(request: Request) -> Response:
         started = time.perf_counter()
-        reader = reader_of(readers, request)
-        wanted = requests.search_request(request, await requests.read_body(request))
-        result = await in_thread(lambda: reader.search(wanted))
-        took = round((time.perf_counter() - started) * 1000)
-        body = search_body(
-            request.path_params["index"], result, took, counted=wanted.count, source=wanted.source
-        )
-        if request.query_params.get("rest_total_hits_as_int") == "true":
-            body["hits"]["total"] = result.total
-        return json_response(request, body)
+        body = await requests.read_body(request)
+        wanted, shown = requests.search_request(request, body), requests.shown(body, request.query_params)
+        if "scroll" in request.query_params:
+            return await scroll.begin(reads, request, wanted, shown, started)
+        if body.get("pit") is not None:
+            return await scroll.at_point(reads, request, body["pit"], wanted, shown, started)
+        parts = await reads.parts(request)
+        found = await reads.search(parts, wanted)
+        return await reads.page(request, parts, found, shown, started=started)
 
     async def count(request: Request) -> Response:
-        requests.check_parameters(request, requests.COMMON | requests.QUERY | requests.TARGETS)
-        reader = reader_of(readers, request)
+        requests.check_parameters(
+            request, requests.COMMON | requests.QUERY | requests.TARGETS | requests.FRESH | requests.COUNT
+        )
         body = await requests.read_body(request)
         if set(body) - {"query"}:
             requests.fail(f"a count takes only [query], found [{', '.join(body)}]", "parsing_exception")
         query = requests.query_of(request.query_params, body)
-        return json_response(
-            request, {"count": await in_thread(lambda: reader.count(query)), "_shards": SHARDS}
-        )
+        parts = await reads.parts(request)
+        answer = {"count": await in_thread(lambda: _count(parts, query)), "_shards": shards(len(parts))}
+        return json_response(request, answer, headers=reads.fresh.header(parts))
+
+    async def scan(request: Request) -> Response:
+        known = requests.COMMON | requests.QUERY | requests.TARGETS | requests.FRESH | {"_source"}
+        requests.check_parameters(request, known)
+        body = await requests.read_body(request)
+        if set(body) - {"query"}:
+            requests.fail(f"a scan takes only [query], found [{', '.join(body)}]", "parsing_exception")
+        query = requests.query_of(request.query_params, body)
+        source = requests.flag(request.query_params.get("_source", True), "_source")
+        parts = await reads.parts(request)
+        await in_thread(lambda: _count(parts, query))  # what cannot be answered is said before the stream
+        if NDJSON in request.headers.get("accept", ""):
+            pieces, kind = _lines(parts, query), NDJSON
+        else:
+            pieces, kind = _batches(parts, query, source=source), arrow.ARROW_TYPE
+        headers = {**PRODUCT, **reads.fresh.header(parts)}
+        return StreamingResponse(_streamed(pieces), headers=headers, media_type=kind)
 
     async def mappings(request: Request) -> Response:
         requests.check_parameters(request, requests.COMMON | requests.TARGETS)
-        reader = reader_of(readers, request)
-        found = await in_thread(lambda: mapping(reader.fields, _dynamic(reader)))
-        return json_response(request, {request.path_params["index"]: {"mappings": found}})
+        named = reads.named(request.path_params.get("index", ""), request.query_params)
+        found = await in_thread(
+            lambda: {
+                each.name: {"mappings": mapping(each.reader.fields, _dynamic(each.reader))} for each in named
+            }
+        )
+        return json_response(request, found)
 
-    async def indices(request: Request) -> Response:
-        requests.check_parameters(request, requests.COMMON | requests.TARGETS | {"v", "h", "s", "bytes"})
-        rows = await in_thread(lambda: [_row(name, readers.get(name)) for name in sorted(readers.names())])
-        if request.query_params.get("format") == "json":
-            return json_response(request, rows)
-        lines = [
-            f"{row['health']} open {row['index']} {row['docs.count']} {row['store.size']}\n" for row in rows
-        ]
-        return Response("".join(lines), headers=PRODUCT, media_type="text/plain")
-
-    both = ["GET", "POST"]
     return [
         Route("/", answered(banner), methods=["GET", "HEAD"]),
-        Route("/_cat/indices", answered(indices), methods=["GET"]),
-        Route("/{index}/_search", answered(search), methods=both),
-        Route("/{index}/_count", answered(count), methods=both),
+        *cat.routes(reads),
+        *msearch.routes(reads),
+        *scroll.routes(reads),
+        Route("/_search", answered(search), methods=BOTH),
+        Route("/_count", answered(count), methods=BOTH),
+        Route("/_mapping", answered(mappings), methods=["GET"]),
+        Route("/{index}/_search", answered(search), methods=BOTH),
+        Route("/{index}/_count", answered(count), methods=BOTH),
+        Route("/{index}/_scan", answered(scan), methods=BOTH),
         Route("/{index}/_mapping", answered(mappings), methods=["GET"]),
         Route("/{index}/_mappings", answered(mappings), methods=["GET"]),
     ]
@@ -158,29 +133,56 @@ async def banner(request: Request) -> Response:
     return json_response(request, body)
 
 
-def search_body(
-    index: str, result: SearchResult, took: int, *, counted: bool = True, source: object = True
-) -> dict[str, Any]:
-    """A search's answer; `_source` is the stored bytes themselves."""
-    hits: dict[str, Any] = {"max_score": result.max_score}
-    if counted:
-        hits = {"total": {"value": result.total, "relation": "eq"}, **hits}
-    hits["hits"] = [hit_body(index, hit, source=source is not False) for hit in result.hits]
-    body: dict[str, Any] = {"took": took, "timed_out": False, "_shards": SHARDS, "hits": hits}
-    if result.aggregations is not None:
-        body["aggregations"] = result.aggregations
-    return body
+def _count(parts: Sequence[Part], query: Any) -> int:
+    for part in parts:
+        part.view.watermarks()
+    return searches.count(parts, query)
 
 
-def hit_body(index: str, hit: Hit, *, source: bool = True) -> dict[str, Any]:
-    body: dict[str, Any] = {"_index": index, "_id": hit.id, "_score": hit.score}
-    if source:
-        body["_source"] = msgspec.Raw(hit.source)
-    if hit.highlight:
-        body["highlight"] = hit.highlight
-    if hit.sort:
-        body["sort"] = hit.sort
-    return body
+def _frames(parts: Sequence[Part], query: Any) -> Iterator[tuple[Part, pl.DataFrame]]:
+    for part in sorted(parts, key=lambda part: part.name):
+        for frame in part.view.scan(searches.narrowed(query, part.filter), SCAN_ROWS):
+            yield part, frame
+
+
+def _lines(parts: Sequence[Part], query: Any) -> Iterator[bytes]:
+    """A line per document, in the shape of a hit."""
+    for part, frame in _frames(parts, query):
+        rows = zip(frame["_id"], frame["_seq"], frame["_source"], strict=True)
+        hits = [
+            {"_index": part.name, "_id": name, "_seq_no": seq, "_source": msgspec.Raw(text.encode())}
+            for name, seq, text in rows
+        ]
+        yield b"".join(msgspec.json.encode(hit) + b"\n" for hit in hits)
+
+
+def _batches(parts: Sequence[Part], query: Any, *, source: bool) -> Iterator[bytes]:
+    """An Arrow stream; its columns are the same throughout, the declared fields of all the indexes."""
+    fields = _common(parts)
+    stream = arrow.Batches()
+    nothing = pl.DataFrame(schema={"_id": pl.String, "_seq": pl.Int64, "_source": pl.String})
+    yield stream.piece(arrow.scanned(nothing, "", fields, source=source))
+    for part, frame in _frames(parts, query):
+        yield stream.piece(arrow.scanned(frame, part.name, fields, source=source))
+    yield arrow.END
+
+
+def _common(parts: Sequence[Part]) -> Mapping[str, Field]:
+    """Declared fields; one that two indexes declare differently is in `_source` only."""
+    found: dict[str, Field | None] = {}
+    for part in parts:
+        for name, field in part.view.fields.items():
+            alike = found.setdefault(name, field)
+            if alike is not None and (alike.kind, alike.array) != (field.kind, field.array):
+                found[name] = None
+    return {name: field for name, field in found.items() if field is not None}
+
+
+async def _streamed(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Each piece made in a worker thread, and only when the one before it was taken."""
+    while (piece := await in_thread(lambda: next(pieces, None))) is not None:
+        yield piece
+        await anyio.lowlevel.checkpoint()
 
 
 def _dynamic(reader: Reader) -> dict[str, str]:
@@ -188,22 +190,3 @@ def _dynamic(reader: Reader) -> dict[str, str]:
     fields = getattr(reader, "dynamic_fields", None)
     found: dict[str, str] = fields() if callable(fields) else {}
     return found
-
-
-def _row(name: str, reader: Reader) -> dict[str, str]:
-    stats = reader.stats()
-    return {
-        "health": "green",
-        "status": "open",
-        "index": name,
-        "docs.count": str(stats.documents),
-        "store.size": _bytes(stats.size),
-    }
-
-
-def _bytes(size: float) -> str:
-    """A size as `_cat` shows it: 12b, 3.4kb."""
-    step = 0
-    while size >= 1024 and step < len(UNITS) - 1:
-        size, step = size / 1024, step + 1
-    return f"{size:.1f}{UNITS[step]}".replace(".0", "")

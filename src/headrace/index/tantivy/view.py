@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -56,12 +57,18 @@ class TantivyView:
     def search(self, request: SearchRequest) -> SearchResult:
         """Hits, total and aggregations. Raises RequestError."""
         _check_window(request)
+        if request.now is None:
+            request = replace(request, now=time.time_ns() // 1000)
         page = self._page(request)
         total, hits = self._hits(page)
         found = None
         if request.aggregations:
             found = aggregate(
-                self.snapshot, page.all, request.aggregations, lambda seqs: _answers(self.snapshot, seqs)
+                self.snapshot,
+                page.all,
+                request.aggregations,
+                lambda seqs: _answers(self.snapshot, seqs),
+                request.now,
             )
         scores = [hit.score for hit in hits if hit.score is not None]
         return SearchResult(total, hits, max(scores) if scores and not request.start else None, found)
@@ -69,12 +76,12 @@ class TantivyView:
     def _page(self, request: SearchRequest) -> _Page:
         snapshot = self.snapshot
         node = parse_query(request.query)
-        query = compile_query(snapshot, node)
+        query = compile_query(snapshot, node, request.now)
         if request.min_score is not None:
             query = scored.at_least(snapshot, query, request.min_score)
         hits = query
         if request.post_filter is not None:
-            condition = compile_query(snapshot, parse_query(request.post_filter))
+            condition = compile_query(snapshot, parse_query(request.post_filter), request.now)
             hits = scored.within(query, condition)
         marks = highlighter(snapshot, request.highlight, node) if request.highlight else None
         return _Page(request, node, query, hits, marks)

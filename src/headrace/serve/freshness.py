@@ -1,0 +1,172 @@
+"""How fresh a search is: waits for writes that it must see, and says how far what it saw reaches.
+
+A write is waited for by looking at the position documents of the very commit that is then searched (PROTOCOL
+21): nothing is forced to commit. Only the realtime reads of single documents ask for a commit, and only when
+there is something accepted that is not visible yet.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Protocol
+
+from starlette.requests import Request
+
+from headrace.buffer.base import partition_of
+from headrace.core.clock import Clock
+from headrace.core.errors import RequestError
+from headrace.serve import tokens
+from headrace.serve.names import Applier, Indices, Named, Target
+from headrace.serve.searches import Part, parts_of
+from headrace.serve.threads import in_thread
+from headrace.serve.tokens import Token
+
+AFTER: Final = "Headrace-After"
+FRESHNESS: Final = "Headrace-Freshness"
+POLL_SECONDS: Final = 0.02
+DEFAULT_SECONDS: Final = 30.0
+LONGEST_HEADER: Final = 4096
+"""Bytes of what is said per index; beyond it only how many there are. Proxies refuse long headers."""
+
+_TIME: Final = re.compile(r"(\d+(?:\.\d+)?)(nanos|micros|ms|s|m|h|d)")
+_UNITS: Final = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Accepting(Protocol):
+    """What reads need of the buffer's writing side."""
+
+    @property
+    def incarnation(self) -> str: ...
+
+    def accepted(self, log: str) -> int:
+        """The number after the last durable record of a log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Realtime:
+    """The write path as reads see it; there is none where a folder is only read."""
+
+    buffer: Accepting
+    applier: Applier
+
+
+def seconds(text: str, name: str) -> float:
+    """`30s`, `1m`, `500ms`; -1 is for ever. Raises RequestError."""
+    if text == "-1":
+        return float("inf")
+    match = _TIME.fullmatch(text.strip())
+    if match is None and text.strip() != "0":
+        reason = (
+            f"failed to parse [{name}] with value [{text}]: a number and its unit, such as 500ms, 30s or 1m"
+        )
+        raise RequestError(400, "illegal_argument_exception", reason)
+    return float(match[1]) * _UNITS[match[2]] if match else 0.0
+
+
+class Freshness:
+    """Gives searches their commits."""
+
+    def __init__(self, indices: Indices, realtime: Realtime | None, clock: Clock) -> None:
+        self._indices = indices
+        self._realtime = realtime
+        self._clock = clock
+
+    async def parts(self, request: Request, resolve: Callable[[], Sequence[Named]]) -> list[Part]:
+        """The named indexes at commits that cover the request's tokens, if it has any.
+
+        Raises RequestError 504 when they do not in time, 404 or 400 for a token of an index that is gone."""
+        given = request.query_params.get("after") or request.headers.get(AFTER)
+        wanted = tokens.decode(given) if given else []
+        wait = request.query_params.get("timeout") if given else None
+        end = self._clock.monotonic() + (seconds(wait, "timeout") if wait else DEFAULT_SECONDS)
+        while True:
+            parts = await in_thread(lambda: parts_of(resolve()))
+            if not wanted:
+                return parts
+            behind = await in_thread(partial(self._behind, parts, wanted))
+            if not behind:
+                return parts
+            if self._clock.monotonic() >= end:
+                raise RequestError(504, "timeout_exception", "; ".join(behind))
+            await self._clock.sleep(POLL_SECONDS)
+
+    def _behind(self, parts: Sequence[Part], wanted: Sequence[Token]) -> list[str]:
+        """What is not visible yet; indexes that are not searched are not waited for."""
+        by_name = {part.name: part for part in parts}
+        found = []
+        for token in wanted:
+            self._check(token)
+            part = by_name.get(token.index)
+            if part is None:
+                continue
+            position = part.view.watermarks().visible.get(token.key)
+            visible = 0 if position is None else position.record
+            if visible >= token.record:
+                continue
+            if self._realtime is not None and token.incarnation != self._realtime.buffer.incarnation:
+                _refuse(token, "the buffer that accepted it was thrown away since; write again")
+            found.append(f"[{token.index}] is visible up to record {visible}, not yet {token.record}")
+        return found
+
+    def _check(self, token: Token) -> None:
+        """Whether the index is still the one that was written to."""
+        target = self._indices.target(token.index) if token.index in self._indices.names() else None
+        if target is None and token.index not in self._indices.names():
+            reason = f"no such index [{token.index}]: it was deleted since the write that gave this token"
+            raise RequestError(404, "index_not_found_exception", reason)
+        if target is not None and target.uuid != token.uuid:
+            _refuse(token, "the index was deleted and made again since; its documents are not in this one")
+
+    async def realtime(self, request: Request, names: Sequence[str]) -> None:
+        """Make visible what was accepted for these indexes so far (PROTOCOL 19), unless `realtime=false`."""
+        if self._realtime is None or request.query_params.get("realtime") == "false":
+            return
+        buffer = self._realtime.buffer
+        for name in names:
+            target = self._indices.target(name)
+            if target is None:
+                continue
+            accepted = buffer.accepted(target.log)
+            if accepted > await in_thread(partial(self._visible, name, target)):
+                await self._realtime.applier.wait(target, accepted, level="visible", force=True)
+
+    def _visible(self, name: str, target: Target) -> int:
+        assert self._realtime is not None
+        key = (target.pipeline, partition_of(self._realtime.buffer.incarnation, target.log))
+        position = self._indices.get(name).watermarks().visible.get(key)
+        return 0 if position is None else position.record
+
+    def header(self, parts: Sequence[Part]) -> dict[str, str]:
+        """`Headrace-Freshness`: per index and pipeline, how far is visible; of pushes, also accepted."""
+        found = {part.name: self._reach(part) for part in parts}
+        text = json.dumps(found, separators=(",", ":"))
+        if len(text) > LONGEST_HEADER:
+            text = json.dumps({"indexes": len(parts)}, separators=(",", ":"))
+        return {FRESHNESS: text}
+
+    def _reach(self, part: Part) -> dict[str, Any]:
+        reach: dict[str, Any] = {}
+        for (pipeline, partition), position in part.view.watermarks().visible.items():
+            kind, _, rest = partition.partition(":")
+            incarnation, _, log = rest.partition(":")
+            if kind == "push":
+                if self._realtime is not None and incarnation != self._realtime.buffer.incarnation:
+                    continue
+                reach[pipeline] = {"kind": "push", "visible": position.record}
+                if self._realtime is not None:
+                    reach[pipeline]["accepted"] = self._realtime.buffer.accepted(log)
+                continue
+            known = reach.setdefault(pipeline, {"kind": "source", "partitions": 0, "visible": 0})
+            if known["kind"] == "source":
+                known["partitions"] += 1
+                known["visible"] += position.record
+        return reach
+
+
+def _refuse(token: Token, why: str) -> None:
+    raise RequestError(400, "illegal_argument_exception", f"the token is of index [{token.index}]: {why}")

@@ -1,0 +1,170 @@
+"""How found documents are answered: their `_source`, and `fields` read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+
+from headrace.core.errors import RequestError
+from headrace.fields import Field, FieldType
+from headrace.index.base import Hit, SearchResult, SortKey
+from headrace.index.query import dates, formats
+from headrace.serve.searches import Answered, Found
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One of `fields`: a name or pattern, and how dates under it are printed."""
+
+    pattern: str
+    format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an answer tells beside the hits themselves.
+
+    fields, docvalues: read from `_source`, flat, each a list
+    sort_formats:      by place in the sort, for dates
+    total:             how far the total counts; None for all, 0 for not at all
+    terminated:        `terminate_after` was asked for: say that nothing was cut off
+    hide_sort:         the sort is our own, not the request's
+    """
+
+    source: bool = True
+    version: bool = False
+    seq_no: bool = False
+    fields: Sequence[Wanted] = ()
+    docvalues: Sequence[Wanted] = ()
+    sort_formats: Mapping[int, str] = field(default_factory=dict)
+    total: int | None = None
+    total_as_int: bool = False
+    terminated: bool = False
+    hide_sort: bool = False
+
+
+Declared = Mapping[str, Mapping[str, Field]]
+"""Index → its declared fields."""
+
+
+def shards(indexes: int) -> dict[str, int]:
+    """`_shards` of an answer: an index is one."""
+    return {"total": indexes, "successful": indexes, "skipped": 0, "failed": 0}
+
+
+def search_body(
+    index: str, result: SearchResult, took: int, *, counted: bool = True, source: object = True
+) -> dict[str, Any]:
+    """The answer of a search in one index."""
+    found = [Found(index, hit) for hit in result.hits]
+    answered = Answered(result.total, found, result.max_score, result.aggregations, 1)
+    shown = Shown(source=source is not False, total=None if counted else 0)
+    return answer_body(answered, took, shown, {})
+
+
+def answer_body(answered: Answered, took: int, shown: Shown, declared: Declared) -> dict[str, Any]:
+    """A search's answer; `_source` is the stored bytes themselves."""
+    hits: dict[str, Any] = {"max_score": answered.max_score}
+    if shown.total != 0:
+        hits = {"total": _total(answered.total, shown), **hits}
+    hits["hits"] = [hit_body(found, shown, declared.get(found.index, {})) for found in answered.hits]
+    body: dict[str, Any] = {"took": took, "timed_out": False}
+    if shown.terminated:
+        body["terminated_early"] = False
+    body |= {"_shards": shards(answered.indexes), "hits": hits}
+    if answered.aggregations is not None:
+        body["aggregations"] = answered.aggregations
+    return body
+
+
+def _total(total: int, shown: Shown) -> Any:
+    if shown.total_as_int:
+        return total
+    if shown.total is not None and total > shown.total:
+        return {"value": shown.total, "relation": "gte"}
+    return {"value": total, "relation": "eq"}
+
+
+def hit_body(found: Found, shown: Shown, declared: Mapping[str, Field]) -> dict[str, Any]:
+    hit = found.hit
+    body: dict[str, Any] = {"_index": found.index, "_id": hit.id}
+    if shown.version:
+        body["_version"] = 1
+    if shown.seq_no:
+        body |= {"_seq_no": hit.seq, "_primary_term": 1}
+    body["_score"] = hit.score
+    if shown.source:
+        body["_source"] = msgspec.Raw(hit.source)
+    if shown.fields or shown.docvalues:
+        body["fields"] = _fields(hit, shown, declared)
+    if hit.highlight:
+        body["highlight"] = hit.highlight
+    if hit.sort and not shown.hide_sort:
+        body["sort"] = [_sort_value(place, value, shown) for place, value in enumerate(hit.sort)]
+    return body
+
+
+def _sort_value(place: int, value: Any, shown: Shown) -> Any:
+    name = shown.sort_formats.get(place)
+    if name is None or isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return formats.shown(round(value * 1000), name)
+
+
+def sort_formats(sort: Sequence[SortKey], given: Mapping[int, str]) -> dict[int, str]:
+    """Only those that name a format. Raises RequestError for one that is not known."""
+    for name in given.values():
+        formats.formats(name)
+    return {place: name for place, name in given.items() if place < len(sort)}
+
+
+def _fields(hit: Hit, shown: Shown, declared: Mapping[str, Field]) -> dict[str, list[Any]]:
+    values: dict[str, list[Any]] = {}
+    for path, value in _leaves(msgspec.json.decode(hit.source), ""):
+        values.setdefault(path, []).append(value)
+    found: dict[str, list[Any]] = {}
+    for wanted in (*shown.fields, *shown.docvalues):
+        for name in _names(wanted.pattern, values, hit):
+            path = name if name in values else name.removesuffix(".keyword")
+            given = [hit.id] if name == "_id" else [hit.seq] if name == "_seq_no" else values[path]
+            found[name] = [_shown(path, value, wanted.format, declared.get(path)) for value in given]
+    return found
+
+
+def _names(pattern: str, values: Mapping[str, Any], hit: Hit) -> list[str]:
+    del hit
+    if pattern in ("_id", "_seq_no"):
+        return [pattern]
+    if "*" in pattern:
+        return [path for path in values if fnmatchcase(path, pattern.replace("[", "[[]"))]
+    return [pattern] if pattern in values or pattern.removesuffix(".keyword") in values else []
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every value under its dotted path, lists opened."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, path)
+    elif value is not None:
+        yield path, value
+
+
+def _shown(path: str, value: Any, format: str | None, declared: Field | None) -> Any:  # noqa: A002
+    """A date in the wanted format, else in ISO 8601; other values as they are."""
+    is_date = declared is not None and declared.kind is FieldType.DATE
+    if not is_date and (format is None or not isinstance(value, str)):
+        return value
+    if isinstance(value, bool):
+        return value
+    try:
+        micros = dates.as_date_span(path, value)[0]
+    except RequestError:
+        return value
+    return formats.shown(micros, format)
