@@ -527,7 +527,7 @@ class TestCluster:
 
 def test_an_endpoint_that_is_not_there_is_no_index(client: TestClient) -> None:
     """A path that begins with `_` is never taken for a name."""
-    for path in ("/_nope", "/_template"):
+    for path in ("/_nope", "/_slm"):
         assert 404 == client.get(path).status_code
         assert 404 == client.put(path).status_code
 

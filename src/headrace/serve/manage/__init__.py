@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from headrace.serve.manage import aliases, cluster, indexes, mappings, refresh, settings
+from headrace.serve.manage import aliases, cluster, indexes, mappings, refresh, settings, shippers
 from headrace.serve.manage.base import Surroundings
 
 __all__ = ["Surroundings", "routes"]
@@ -21,5 +21,6 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         *mappings.routes(around),
         *settings.routes(around),
         *refresh.routes(around),
+        *shippers.routes(around),
         *indexes.routes(around),
     ]
