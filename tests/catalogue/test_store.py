@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -72,6 +74,37 @@ def test_what_a_kill_left_beside_the_file_is_written_over(path: Path) -> None:
     assert before == keeper.catalogue
     assert {"a", "c"} == set(keeper.change(lambda c: with_index("c", c)).indexes) == set(read(path).indexes)
     assert not leftover.exists()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from msgspec.structs import replace
+from headrace.catalogue.entry import Made
+from headrace.catalogue.store import Keeper
+keeper = Keeper(Path(sys.argv[1]))
+while True:
+    name = f"i{keeper.catalogue.version}"
+    made = Made(name=name, uuid=name, created=0.0)
+    changed = keeper.change(lambda c: replace(c, indexes={**c.indexes, name: made}))
+    print(changed.version, flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 20, 57])
+def test_a_killed_writer_leaves_every_change_that_it_answered(path: Path, after: int) -> None:
+    """Killed with no warning, somewhere between two changes or within one."""
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    with writer:
+        for _ in range(after):
+            writer.stdout.readline()
+        writer.kill()
+        told = [after, *(int(line) for line in writer.stdout if line.endswith("\n"))][-1]
+    left = read(path)
+    assert told <= left.version <= told + 1
+    assert {f"i{number}" for number in range(left.version)} == set(left.indexes)
+    assert left.version + 1 == Keeper(path).change(lambda c: with_index("next", c)).version
 
 
 def test_changes_of_many_threads_all_count(path: Path) -> None:

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from built import build
-from headrace.catalogue.entry import Alias, Catalogue
+from headrace.catalogue.entry import Alias
 from headrace.catalogue.store import Keeper, read
 from headrace.core.errors import ConfigError, RequestError
 from headrace.index.base import SearchRequest
@@ -97,6 +97,17 @@ class TestTargets:
 
         assert 1 == len({target.uuid for target in asyncio.run(many())})
         assert 1 == read(catalogue_file(tmp_path)).version
+
+    def test_of_concurrent_makers_one_makes_it_and_the_others_are_told(self, tmp_path: Path) -> None:
+        indices = server(tmp_path)
+
+        async def many() -> list[object]:
+            makers = (indices.make("new", New()) for _ in range(20))
+            return list(await asyncio.gather(*makers, return_exceptions=True))
+
+        found = asyncio.run(many())
+        assert 19 == sum(isinstance(each, IndexExists) for each in found)
+        assert {"new"} == set(read(catalogue_file(tmp_path)).indexes)
 
     def test_dates_in_a_name_are_those_of_the_write(self, tmp_path: Path) -> None:
         indices = server(tmp_path)
@@ -338,4 +349,3 @@ pipelines: { p: { source: { type: files, paths: [x.ndjson] }, index: logs } }
     found = configured(loads(text))
     assert (("a", "b"), True, ()) == (found["logs"].key, found["logs"].fed, found["logs"].feeds)
     assert not found["other"].fed
-    assert Catalogue() == Catalogue()
