@@ -16,7 +16,17 @@ import polars as pl
 
 from headrace.index.tantivy.given import GIVEN, mismatch
 from headrace.index.tantivy.lines import sequence
-from headrace.index.tantivy.operations import Done, Merge, Step, finish, has_document, refuse, refused, take
+from headrace.index.tantivy.operations import (
+    FAULTS,
+    Done,
+    Merge,
+    Step,
+    finish,
+    has_document,
+    refuse,
+    refused,
+    take,
+)
 from headrace.index.tantivy.rows import BODY, ORDINAL, STAGE
 from headrace.index.tantivy.schema import ID, SEQ, SOURCE
 from headrace.index.tantivy.uncommitted import Document
@@ -28,9 +38,6 @@ Render: TypeAlias = Callable[[Sequence[int], Sequence[bytes]], tuple[pl.DataFram
 
 Merged: TypeAlias = tuple[int, str, int, str, str | None]
 """RECORD, ID, SEQ, SOURCE and BODY of a merged document."""
-
-_FAULTS: Final = (msgspec.DecodeError, OverflowError, RecursionError, UnicodeError)
-"""Of documents whose parts were fine, and which are not fit to be one."""
 
 _STEP: Final = (RECORD, ORDINAL, ID, SEQ, "op", "body", "if_seq", SOURCE)
 
@@ -138,7 +145,7 @@ class Application:
             before = self._state[step.id]
             try:
                 found = take(step, before)
-            except _FAULTS as error:
+            except FAULTS as error:
                 found = self._refuse(step, before, _unfit(step, error))
             if isinstance(found, Merge):
                 return found
@@ -152,7 +159,7 @@ class Application:
         for merge in merges:
             try:
                 encoded[merge.step.record] = msgspec.json.encode(merge.fields)
-            except _FAULTS as error:
+            except FAULTS as error:
                 refusals[merge.step.record] = _unfit(merge.step, error)
         rendered: dict[int, tuple[str | None, str, str | None]] = {}
         if encoded:

@@ -72,7 +72,7 @@ def _to_come(named: pl.DataFrame, key: PartitionKey, nexts: Mapping[str, int]) -
 
 def _several(joined: pl.DataFrame) -> Iterator[Rejection]:
     """One id cannot name several documents."""
-    if not joined[ORDINAL].any():
+    if not (joined[ORDINAL] > 0).any():
         return
     many = joined.filter(pl.col(_NAMED).is_not_null()).group_by(RECORD).agg(pl.len(), pl.col(_NAMED).first())
     for record, count, name in many.filter(pl.col("len") > 1).iter_rows():

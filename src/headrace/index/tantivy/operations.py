@@ -19,6 +19,9 @@ MISSING: Final = "document_missing_exception"
 UNFIT: Final = "document_parsing_exception"
 BAD_ID: Final = "illegal_argument_exception"
 
+FAULTS: Final = (msgspec.DecodeError, OverflowError, RecursionError, UnicodeError)
+"""Of requests and documents whose parts the door found fine, and which are not fit to be one."""
+
 _ID_REASONS: Final = {"missing_id", "id_too_long", "id_mismatch", "id_reserved", "several_documents"}
 
 
@@ -100,7 +103,10 @@ def has_document(op: str, body: str | None) -> bool:
     """Whether a record is a document, or an operation without one."""
     if op != "update":
         return op != "delete"
-    request = _request(body)
+    try:
+        request = _request(body)
+    except FAULTS:
+        return False
     return request.get("upsert") is not None or _true(request.get("doc_as_upsert"))
 
 
