@@ -43,7 +43,9 @@ async def test_numbers_go_on_when_everything_was_released(tmp_path: Path) -> Non
     for round_ in range(3):
         async with opened(tmp_path, small) as buffer:
             for n in range(10):
-                [at] = await buffer.append([entry("a", f"{round_}-{n}-" + "".join(map(chr, range(33, 2000))))])
+                [at] = await buffer.append(
+                    [entry("a", f"{round_}-{n}-" + "".join(map(chr, range(33, 2000))))]
+                )
                 assert round_ * 10 + n == at.first
             acknowledge(tmp_path, "p", {"a": buffer.accepted("a")}, incarnation=buffer.incarnation)
             buffer.look()

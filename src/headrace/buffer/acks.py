@@ -7,8 +7,10 @@ lost in a power failure only keeps a file of the buffer a little longer.
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -19,6 +21,8 @@ from headrace.buffer.base import Acknowledged
 from headrace.core.errors import StoreError
 
 FOLDER: Final = "acks"
+SUFFIX: Final = ".json"
+DAMAGED: Final = ".damaged"
 NAME_BYTES: Final = 200
 
 
@@ -87,25 +91,74 @@ def subscriptions(directory: Path, *, incarnation: str | None = None) -> dict[st
 
     Raises StoreError where one cannot be read: then nothing may be released.
     """
-    found: dict[str, dict[str, int]] = {}
+    return Subscriptions(directory).read(incarnation)
+
+
+class Subscriptions:
+    """The same, asked again and again: only files that changed are read. Of one thread at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        self._folder = directory / FOLDER
+        self._known: dict[str, tuple[tuple[int, int, int], Subscription]] = {}
+
+    def read(self, incarnation: str | None) -> dict[str, dict[str, int]]:
+        """See `subscriptions`."""
+        known, self._known = self._known, {}
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX):
+                    self._take(entry, known.get(entry.name))
+        found: dict[str, dict[str, int]] = {}
+        for _, subscription in sorted(self._known.values(), key=lambda known: known[1].subscriber):
+            of_another = incarnation is not None and subscription.incarnation not in {"", incarnation}
+            positions = subscription.positions
+            found[subscription.subscriber] = dict.fromkeys(positions, 0) if of_another else positions
+        return found
+
+    def _take(self, entry: os.DirEntry[str], known: tuple[tuple[int, int, int], Subscription] | None) -> None:
+        try:
+            status = entry.stat()
+        except FileNotFoundError:
+            return
+        mark = status.st_ino, status.st_mtime_ns, status.st_size
+        if known is not None and known[0] == mark:
+            self._known[entry.name] = known
+            return
+        subscription = _read(Path(entry.path))
+        if subscription is not None:
+            self._known[entry.name] = mark, subscription
+
+
+def report_damage(directory: Path, file: Path, reason: str) -> None:
+    """Tell the writer that a file of the chain is damaged: it alone may rename or leave it."""
+    with suppress(OSError):
+        # Only a report: where it cannot be made, whoever reads still knows, and says it.
+        if (directory / FOLDER).is_dir():
+            report = directory / FOLDER / f"{file.name}{DAMAGED}"
+            if not report.exists():
+                report.write_text(reason)
+
+
+def damage_reports(directory: Path) -> dict[str, str]:
+    """File name → what is wrong with it, once each."""
+    found: dict[str, str] = {}
     with suppress(FileNotFoundError):
-        for path in sorted((directory / FOLDER).glob("*.json")):
-            known = _read(path)
-            if known is None:
-                continue
-            of_another = incarnation is not None and known.incarnation not in {"", incarnation}
-            found[known.subscriber] = dict.fromkeys(known.positions, 0) if of_another else known.positions
+        for path in sorted((directory / FOLDER).glob(f"*{DAMAGED}")):
+            found[path.name.removesuffix(DAMAGED)] = path.read_text(errors="replace")
     return found
 
 
+def forget_damage(directory: Path, file: str) -> None:
+    """The file is out of the chain."""
+    (directory / FOLDER / f"{file}{DAMAGED}").unlink(missing_ok=True)
+
+
 def file_name(subscriber: str) -> str:
-    """A file name for any text, another one for another text, none of them longer than a file system takes."""
+    """A file name for any text, another one for another text, none longer than a file system takes."""
     quoted = quote(subscriber, safe="").replace(".", "%2E")
     if len(quoted) <= NAME_BYTES:
-        return f"{quoted}.json"
-    from hashlib import blake2b
-
-    return f"{quoted[:NAME_BYTES]}~{blake2b(subscriber.encode(), digest_size=12).hexdigest()}.json"
+        return f"{quoted}{SUFFIX}"
+    return f"{quoted[:NAME_BYTES]}~{blake2b(subscriber.encode(), digest_size=12).hexdigest()}{SUFFIX}"
 
 
 def _path(directory: Path, subscriber: str) -> Path:

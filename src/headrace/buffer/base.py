@@ -6,7 +6,7 @@ Records of a log are numbered from 0 without gaps; numbers never start again, wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -116,10 +116,18 @@ class BufferWriter(Protocol):
         """Identity of this buffer; another one after it was thrown away (PROTOCOL 9)."""
         ...
 
-    async def append(self, entries: Sequence[Entry], *, size: int = 0) -> list[Appended]:
+    async def append(
+        self,
+        entries: Sequence[Entry],
+        *,
+        size: int = 0,
+        key: str = "",
+        answer: Callable[[list[Appended]], bytes] | None = None,
+    ) -> list[Appended]:
         """Append all or nothing; durable (fsynced) on return, one sync for all who wait (group commit).
 
-        Raises BufferFull before anything is written, Retryable (disk full)."""
+        `answer`, given where the entries will stand, is remembered under `key` with them: both or neither.
+                Raises BufferFull before anything is written, Retryable (disk full)."""
         ...
 
     def check_room(self, logs: Sequence[str], size: int) -> None:

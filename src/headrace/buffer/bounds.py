@@ -10,6 +10,7 @@ from typing import Final
 
 from headrace.buffer.base import BufferFull
 from headrace.buffer.holdings import Holdings
+from headrace.core.errors import RequestError
 
 FIRST_GUESS: Final = 5
 LONGEST: Final = 60
@@ -78,15 +79,18 @@ class Room:
             if not self.of_log[log]:
                 del self.of_log[log]
 
-    def refusal(self, sizes: Mapping[str, int], size: int, now: float) -> BufferFull | None:
+    def refusal(self, sizes: Mapping[str, int], size: int, now: float) -> RequestError | None:
         """What stands against `size` more bytes, `sizes` of them per log; None where there is room."""
+        if size > self._bounds.max_bytes or max(sizes.values(), default=0) > self._bounds.log_bytes:
+            return too_large(size, self._bounds)
         total = self._holdings.bytes + self.reserved + size
         if total > self._bounds.max_bytes:
             name, log = self._holdings.holder() or ("requests that are under way", "")
             return self._full(
                 f"the buffer holds {self._holdings.bytes + self.reserved} bytes and {size} more would pass "
-                f"its bound of {self._bounds.max_bytes} (buffer.max_bytes); its oldest file is held by {name!r}"
-                + (f" (log {log!r})" if log else ""),
+                f"its bound of {self._bounds.max_bytes} (buffer.max_bytes); its oldest file is held by "
+                f"{name!r}"
+                f"{f' (log {log!r})' if log else ''}",
                 total - self._bounds.max_bytes,
             )
         for log, more in sizes.items():
@@ -118,7 +122,8 @@ class Room:
         if self._bounds.max_age is not None and age > self._bounds.max_age:
             return self._full(
                 f"the oldest record of log {log!r} waits for {age:.0f} s, longer than "
-                f"{self._bounds.max_age:.0f} s (buffer.max_age); {self._holdings.slowest(log)!r} has yet to index it",
+                f"{self._bounds.max_age:.0f} s (buffer.max_age); {self._holdings.slowest(log)!r} has yet "
+                "to index it",
                 max(held.bytes, 1),
             )
         return None
@@ -127,3 +132,14 @@ class Room:
         return BufferFull(
             f"{reason}; nothing of this request was accepted", retry_after=self._drain.seconds_for(over)
         )
+
+
+def too_large(size: int, bounds: Bounds) -> RequestError:
+    """Waiting does not help: it would not fit into an empty buffer either."""
+    return RequestError(
+        413,
+        "content_too_long_exception",
+        f"the request takes {size} bytes, and the buffer never holds more than {bounds.max_bytes} "
+        f"(buffer.max_bytes), of one log {bounds.log_bytes} (buffer.log_bytes); send it in smaller pieces, "
+        "nothing of this request was accepted",
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,6 +23,7 @@ QUARANTINED: Final = ".corrupt"
 STAGED: Final = "next.tmp"
 BESIDE: Final = ("-wal", "-shm", "-journal")
 DIGITS: Final = 20
+LOG_BYTES: Final = 64 << 20
 ANY_LOG: Final = ""
 """In `start`: what is said of logs that are not named there."""
 
@@ -103,7 +104,10 @@ def open_newest(path: Path) -> sqlite3.Connection:
     def migrate(_database: sqlite3.Connection, _found: int) -> None:
         raise StoreError(f"{path}: empty, so it cannot be the buffer's newest file; remove it")
 
-    return open_database(path, application_id=APPLICATION_ID, version=VERSION, migrate=migrate)
+    database = open_database(path, application_id=APPLICATION_ID, version=VERSION, migrate=migrate)
+    # One huge transaction does not leave its log that large for ever.
+    database.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+    return database
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection | None:
@@ -133,18 +137,6 @@ def is_damage(error: Fatal) -> bool:
 def start_of(starts: Mapping[str, int], log: str) -> int:
     """The record number a log had reached when the file began."""
     return starts.get(log, starts.get(ANY_LOG, 0))
-
-
-def is_sound(path: Path) -> bool:
-    """Whether SQLite itself finds nothing wrong with a file."""
-    try:
-        database = open_for_reading(path)
-        if database is None:
-            return True
-        with closing(database), explained(path):
-            return bool(database.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-    except Fatal:
-        return False
 
 
 def remove(path: Path) -> int:

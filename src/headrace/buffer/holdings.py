@@ -88,12 +88,14 @@ class Holdings:
         self.least: dict[str, int] = {}
         self.subscribed: Mapping[str, Mapping[str, int]] = {}
         self.bytes = 0
+        self._older = 0
         self._of: dict[str, Held] = {}
 
     def recount(self, subscribed: Mapping[str, Mapping[str, int]], least: dict[str, int]) -> None:
         """To be called when positions moved, or files came or went."""
         self.subscribed, self.least = subscribed, least
-        self.bytes = sum(file.bytes for file in self.files if not file.passed(least))
+        self._older = sum(file.bytes for file in self.files[:-1] if not file.passed(least))
+        self.bytes = self._older + self._newest_bytes()
         held: dict[str, Held] = {}
         for file in self.files:
             for log, part in file.parts.items():
@@ -112,10 +114,12 @@ class Holdings:
 
     def grown(self, size: int) -> None:
         """The newest file has now this size."""
+        self.files[-1].bytes = size
+        self.bytes = self._older + self._newest_bytes()
+
+    def _newest_bytes(self) -> int:
         newest = self.files[-1]
-        newest.bytes = size
-        older = sum(file.bytes for file in self.files[:-1] if not file.passed(self.least))
-        self.bytes = older + (0 if newest.passed(self.least) else size)
+        return 0 if newest.passed(self.least) else newest.bytes
 
     def of(self, log: str) -> Held:
         return self._of.get(log, Held())

@@ -7,11 +7,14 @@ what is not found in it is nowhere.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from headrace.buffer import chain
+from headrace.buffer.acks import report_damage
 from headrace.buffer.base import Stored
 from headrace.buffer.rows import COLUMNS, Damaged, Row, unpack
 from headrace.core.errors import Retryable, StoreError
@@ -20,16 +23,20 @@ from headrace.core.state import explained
 ENTRIES: Final = 256
 """Entries looked at in one short transaction; a reader that lingers keeps the writer's log from shrinking."""
 
+SETTLED_NS: Final = 100_000_000
+"""A folder's time may stand still for two changes in one tick: only an older one vouches for its list."""
+
 CHOSEN: Final = f"""
 SELECT {COLUMNS} FROM entry JOIN blob ON blob.id = entry.blob
-WHERE log = ? AND first >= (
-    SELECT coalesce(max(first), ?2) FROM entry WHERE log = ?1 AND first <= ?2
-) ORDER BY first
+WHERE log = ? AND first >= ? ORDER BY first
 """  # noqa: S608  names of ours
+BEGINS: Final = "SELECT first FROM entry WHERE log = ? AND first <= ? ORDER BY first DESC LIMIT 1"
+NEXT: Final = "SELECT min(first) FROM entry WHERE log = ? AND first > ?"
+LAST: Final = "SELECT first + records FROM entry WHERE log = ? ORDER BY first DESC LIMIT 1"
 
 
 class Lost(StoreError):
-    """Records `first` to `end` of a log cannot be read any more; reading goes on at `end`."""
+    """Records `first` to `end` of a log cannot be read any more; reading can go on at `end`."""
 
     def __init__(self, log: str, first: int, end: int, reason: str) -> None:
         super().__init__(
@@ -42,13 +49,13 @@ class Lost(StoreError):
         self.reason = reason
 
 
-class Opened(NamedTuple):
-    """One file of the chain; `node` tells it from another of the same name."""
+class Known(NamedTuple):
+    """A file of the chain, and the number our log had reached when it began."""
 
     path: Path
     node: int
-    database: sqlite3.Connection
-    beginning: chain.Beginning
+    incarnation: str
+    start: int
 
 
 def open_log(directory: Path, log: str) -> LogReader:
@@ -57,12 +64,15 @@ def open_log(directory: Path, log: str) -> LogReader:
 
 
 class LogReader:
-    """See `base.BufferReader`. Of one thread at a time."""
+    """See `base.BufferReader`. Of one thread at a time; holds one file open."""
 
     def __init__(self, directory: Path, log: str) -> None:
         self._directory = directory
         self._log = log
-        self._open: dict[Path, Opened] = {}
+        self._known: list[Known] = []
+        self._listed = (-1, 0)
+        self._unreadable: Path | None = None
+        self._open: tuple[Known, sqlite3.Connection] | None = None
         self._incarnation = ""
 
     @property
@@ -73,128 +83,177 @@ class LogReader:
         return self._incarnation
 
     def read(self, after: int, *, size: int) -> list[Stored]:
-        """See `base.BufferReader`; raises Lost (a StoreError) where reading can go on further ahead."""
+        """See `base.BufferReader`; raises Lost (a StoreError) where reading can go on further ahead.
+
+        Raises Retryable where the newest file is damaged, until the writer goes on in another.
+        """
         files = self._chain()
-        if not files:
-            if after:
-                raise self._beyond(after, 0)
-            return []
-        at = max((n for n, file in enumerate(files) if self._start(file) <= after), default=-1)
-        if at < 0:
-            raise Lost(self._log, after, self._start(files[0]), self._why(files[0].path))
-        file, following = files[at], files[at + 1 : at + 2]
-        found = self._entries(file, after, size)
+        at = max((n for n, file in enumerate(files) if file.start <= after), default=-1)
+        if files and at < 0:
+            raise self._lost(after, files[0].start, files[0])
+        following = files[at + 1] if at + 1 < len(files) else None
+        found = self._entries(files[at], after, size, following) if files else []
         if found:
             return found
-        if following:
-            raise Lost(self._log, after, self._start(following[0]), self._why(file.path))
-        end = self._end_in(file)
-        if after > end:
-            raise self._beyond(after, end)
-        return []
+        if following is not None:
+            raise self._lost(after, following.start, files[at])
+        return self._nothing(files[-1] if files else None, after, size)
 
     def end(self) -> int:
         files = self._chain()
         return self._end_in(files[-1]) if files else 0
 
     def close(self) -> None:
-        for file in self._open.values():
-            file.database.close()
-        self._open.clear()
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
 
-    def _chain(self) -> list[Opened]:
-        """All files, opened; those that went are closed. Looks again where one goes meanwhile."""
-        for _ in range(3):
-            paths = chain.files(self._directory)
-            try:
-                opened = [self._opened(path) for path in paths]
-            except FileNotFoundError:
-                continue
-            for path in self._open.keys() - set(paths):
-                self._open.pop(path).database.close()
-            self._know(opened)
-            return opened
-        raise Retryable(f"{self._directory}: its files change faster than they can be opened")
-
-    def _opened(self, path: Path) -> Opened:
-        node = path.stat().st_ino
-        known = self._open.get(path)
-        if known is not None and known.node == node:
-            return known
-        if known is not None:
-            self._open.pop(path).database.close()
-        database = chain.open_for_reading(path)
-        if database is None:
-            raise FileNotFoundError(path)
-        try:
-            opened = Opened(path, node, database, chain.beginning_of(database, path))
-        except BaseException:
-            database.close()
-            raise
-        self._open[path] = opened
-        return opened
-
-    def _know(self, files: Sequence[Opened]) -> None:
-        for file in files:
-            found = file.beginning.incarnation
-            if self._incarnation and found != self._incarnation:
+    def _nothing(self, newest: Known | None, after: int, size: int) -> list[Stored]:
+        """At the end of all files: is it the log's end too?"""
+        if self._unreadable is not None:
+            raise Retryable(f"{self._unreadable}: damaged; the server will go on in a new file")
+        end = self._end_in(newest) if newest else 0
+        if newest is None or after >= end:
+            if after > end:
                 raise StoreError(
-                    f"{file.path}: belongs to buffer {found}, and {self._incarnation} was read until now: it "
-                    "was replaced meanwhile; restart, its records are then read as those of another log"
+                    f"position {after} is beyond the end of log {self._log!r} ({end}) in {self._directory}: "
+                    "the buffer is an older copy than the index; restore the newer one, or index anew"
                 )
-            self._incarnation = found
-
-    def _start(self, file: Opened) -> int:
-        return chain.start_of(file.beginning.starts, self._log)
-
-    def _entries(self, file: Opened, after: int, size: int) -> list[Stored]:
-        """Sound entries from `after` on, without a gap; Lost only where the very first is none."""
-        found: list[Stored] = []
-        taken, expected = 0, after
-        with explained(file.path):
-            rows = file.database.execute(CHOSEN, (self._log, after))
-            try:
-                for values in rows:
-                    row = Row(*values)
-                    if row.first + row.records <= after:
-                        continue
-                    if row.first > expected:
-                        if not found:
-                            raise Lost(self._log, after, row.first, self._why(file.path))
-                        break
-                    try:
-                        entry = unpack(row)
-                    except Damaged as error:
-                        if not found:
-                            reason = f"{file.path.name} is damaged there ({error})"
-                            raise Lost(self._log, after, row.first + row.records, reason) from error
-                        break
-                    found.append(entry)
-                    expected = entry.end
-                    taken += len(entry.entry.body) + len(entry.entry.head)
-                    if taken >= size or len(found) >= ENTRIES:
-                        break
-            finally:
-                rows.close()
+            return []
+        # Written since we looked, or damaged: looking again tells.
+        found = self._entries(newest, after, size, None)
+        if not found:
+            raise self._lost(after, end, newest)
         return found
 
-    def _end_in(self, file: Opened) -> int:
+    def _chain(self) -> list[Known]:
+        """The files that can be read, oldest first; looks again where one goes meanwhile."""
+        try:
+            changed = self._directory.stat().st_mtime_ns
+        except FileNotFoundError:
+            return []
+        if self._listed[0] == changed and self._listed[1] - changed > SETTLED_NS:
+            return self._known
+        for _ in range(3):
+            self._listed = changed, time.time_ns()
+            known = {(file.path, file.node): file for file in self._known}
+            self._unreadable = None
+            with suppress(FileNotFoundError):
+                self._known = list(self._look(known))
+                return self._known
+        raise Retryable(f"{self._directory}: its files change faster than they can be opened")
+
+    def _look(self, known: dict[tuple[Path, int], Known]) -> Iterator[Known]:
+        for path in chain.files(self._directory):
+            node = path.stat().st_ino
+            file = known.get((path, node))
+            try:
+                file = file or self._beginning(path, node)
+            except StoreError as error:
+                # One file that cannot be read costs no other; whether anything is lost, the numbers tell.
+                if not chain.is_damage(error):
+                    raise
+                report_damage(self._directory, path, str(error))
+                self._unreadable = path
+                self._listed = -1, 0
+                continue
+            self._unreadable = None
+            yield file
+
+    def _beginning(self, path: Path, node: int) -> Known:
+        database = chain.open_for_reading(path)
+        if database is None:
+            if path.exists():
+                raise StoreError(f"{path}: damaged (empty)")
+            raise FileNotFoundError(path)
+        with closing(database):
+            incarnation, _, starts = chain.beginning_of(database, path)
+        if self._incarnation and incarnation != self._incarnation:
+            raise ReplacedBuffer(
+                f"{path}: belongs to buffer {incarnation}, and {self._incarnation} was read until now: it "
+                "was replaced meanwhile; restart, its records are then read as those of another log"
+            )
+        self._incarnation = incarnation
+        return Known(path, node, incarnation, chain.start_of(starts, self._log))
+
+    @contextmanager
+    def _reading(self, file: Known) -> Iterator[sqlite3.Connection]:
+        if self._open is None or self._open[0] != file:
+            self.close()
+            database = chain.open_for_reading(file.path)
+            if database is None:
+                raise Retryable(f"{file.path}: gone while it was to be read")
+            self._open = file, database
         with explained(file.path):
-            (end,) = file.database.execute(
-                "SELECT max(first + records) FROM (SELECT first, records FROM entry WHERE log = ? "
-                "ORDER BY first DESC LIMIT 1)",
-                (self._log,),
-            ).fetchone()
-        return self._start(file) if end is None else int(end)
+            yield self._open[1]
 
-    def _why(self, near: Path) -> str:
+    def _entries(self, file: Known, after: int, size: int, following: Known | None) -> list[Stored]:
+        """Sound entries from `after` on, without a gap; Lost where the very first is none."""
+        found: list[Stored] = []
+        try:
+            with self._reading(file) as database:
+                self._collect(database, file, after, size, found)
+        except StoreError as error:
+            if isinstance(error, Lost) or not chain.is_damage(error):
+                raise
+            report_damage(self._directory, file.path, str(error))
+            if not found:
+                raise self._lost(after, self._past_damage(file, after, following), file) from error
+        return found
+
+    def _collect(
+        self, database: sqlite3.Connection, file: Known, after: int, size: int, found: list[Stored]
+    ) -> None:
+        expected, taken = after, 0
+        begins = database.execute(BEGINS, (self._log, after)).fetchone()
+        with closing(database.execute(CHOSEN, (self._log, begins[0] if begins else after))) as rows:
+            for values in rows:
+                row = Row(*values)
+                if row.first + row.records <= after:
+                    continue
+                if row.first > expected:
+                    if not found:
+                        raise self._lost(after, row.first, file)
+                    return
+                try:
+                    entry = unpack(row)
+                except Damaged as error:
+                    report_damage(self._directory, file.path, str(error))
+                    if not found:
+                        raise self._lost(after, row.first + row.records, file, str(error)) from error
+                    return
+                found.append(entry)
+                expected = entry.end
+                taken += row.size
+                if taken >= size or len(found) >= ENTRIES:
+                    return
+
+    def _past_damage(self, file: Known, after: int, following: Known | None) -> int:
+        """Where reading can go on: with the next entry that is known of, or with the next file."""
+        with suppress(StoreError), self._reading(file) as database:
+            (first,) = database.execute(NEXT, (self._log, after)).fetchone()
+            if first is not None:
+                return int(first)
+        if following is None:
+            raise Retryable(f"{file.path}: damaged; the server will go on in a new file")
+        return following.start
+
+    def _end_in(self, file: Known) -> int:
+        with self._reading(file) as database:
+            row = database.execute(LAST, (self._log,)).fetchone()
+        return file.start if row is None else int(row[0])
+
+    def _lost(self, after: int, end: int, near: Known, damage: str = "") -> Lost:
         bad = [path.name for path in chain.quarantined(self._directory)]
-        if bad:
-            return f"they were released, or in a damaged file: {', '.join(bad[:3])}"
-        return f"they were released (or their file is gone) before {near.name}"
-
-    def _beyond(self, after: int, end: int) -> StoreError:
-        return StoreError(
-            f"position {after} is beyond the end of log {self._log!r} ({end}) in {self._directory}: the "
-            "buffer is an older copy than the index; restore the newer one, or index anew"
+        reason = (
+            f"{near.path.name} is damaged there ({damage})" if damage else f"not found in {near.path.name}"
         )
+        if bad and not damage:
+            reason += f"; put aside as damaged: {', '.join(bad[:3])}"
+        elif not damage:
+            reason += "; released, damaged, or their file is gone"
+        return Lost(self._log, after, end, reason)
+
+
+class ReplacedBuffer(StoreError):
+    """The folder holds another buffer than the one that was read until now (PROTOCOL 9)."""

@@ -10,6 +10,7 @@ from headrace.buffer.base import Appended, Entry
 from headrace.buffer.bounds import Room
 from headrace.buffer.rows import OVERHEAD_BYTES
 from headrace.buffer.work import Add, Finish, Stage, Work
+from headrace.core.errors import Retryable
 
 Answer = Callable[[list[Appended]], bytes]
 
@@ -54,6 +55,8 @@ class StagedRequest:
 
     async def finish(self, *, key: str = "", answer: Answer | None = None) -> list[Appended]:
         """See `base.Staged`; `key` and `answer` as in `Buffer.append`."""
+        if not self._open:
+            raise Retryable("the request was abandoned before, nothing of it was accepted")
         try:
             return cast("list[Appended]", await self._host.submitted(Finish(self._stage, key, answer)))
         finally:

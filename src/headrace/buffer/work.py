@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from headrace.buffer.answers import pack_answer
+from headrace.buffer.answers import KEEP_BYTES, pack_answer
 from headrace.buffer.base import Appended, Entry
 from headrace.buffer.chain import start_of
 from headrace.buffer.rows import Packed, checksum_at, pack
@@ -61,6 +61,8 @@ class Draft:
         return appended
 
     def answer(self, key: str, stored: bytes) -> None:
+        if len(stored) > KEEP_BYTES // 4:
+            return
         self.database.execute(ANSWER, (key, self.at, stored))
         self.answers[key] = len(stored)
 

@@ -10,12 +10,13 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
 from headrace.buffer import chain
-from headrace.buffer.acks import passed_by_all, subscriptions, unsubscribe
+from headrace.buffer.acks import Subscriptions, damage_reports, forget_damage, passed_by_all, unsubscribe
 from headrace.buffer.answers import pack_answer
 from headrace.buffer.base import Appended, Entry
 from headrace.buffer.bounds import Bounds, Drain, Room
@@ -71,6 +72,8 @@ class Buffer:
         self._gaps: list[Missing] = []
         self._looked = -TICK_SECONDS
         self._problem = ""
+        self._closing = False
+        self._subscriptions = Subscriptions(directory)
 
     @property
     def incarnation(self) -> str:
@@ -90,14 +93,15 @@ class Buffer:
 
     async def close(self) -> None:
         """What was submitted is finished first."""
+        self._closing = True
         await asyncio.to_thread(self._thread.stop)
-        self._loop = None
 
     async def run(self) -> None:
         """Until cancelled: about once a second, see how far everybody is and release what nobody needs."""
         while True:
             await self._clock.sleep(TICK_SECONDS)
             self.look()
+            await self.heed_damage()
             await self.release_files()
 
     async def append(
@@ -145,7 +149,7 @@ class Buffer:
         """See how far everybody is. Where a position cannot be read, nothing more is released."""
         self._looked = self._clock.monotonic()
         try:
-            subscribed = subscriptions(self._directory, incarnation=self._incarnation)
+            subscribed = self._subscriptions.read(self._incarnation)
         except StoreError as error:
             if str(error) != self._problem:
                 event(log.error, "buffer.positions_unreadable", error=str(error))
@@ -175,16 +179,33 @@ class Buffer:
         await self._seal_passed()
         return released
 
+    async def heed_damage(self) -> None:
+        """What readers found damaged is kept when it is released; the newest file is not gone on with."""
+        reports = await asyncio.to_thread(damage_reports, self._directory)
+        by_name = {file.path.name: file for file in self._holdings.files}
+        for name, reason in reports.items():
+            file = by_name.get(name)
+            if file is None:
+                forget_damage(self._directory, name)
+            elif not file.damaged:
+                file.damaged = True
+                event(log.error, "buffer.file_damaged", file=str(file.path), error=reason)
+                if file is self._holdings.files[-1]:
+                    await self._seal(file)
+
     async def _seal_passed(self) -> None:
         """The newest file cannot go: where nobody needs a large one, a new one lets it go next time."""
         newest = self._holdings.files[-1]
         if newest.bytes * 4 < self._bounds.one_file or not newest.parts:
             return
         if newest.passed(self._holdings.least):
-            try:
-                await self._called(self._thread.seal)
-            except HeadraceError as error:
-                event(log.warning, "buffer.release_failed", file=str(newest.path), error=str(error))
+            await self._seal(newest)
+
+    async def _seal(self, newest: FileFacts) -> None:
+        try:
+            await self._called(self._thread.seal)
+        except HeadraceError as error:
+            event(log.warning, "buffer.new_file_failed", file=str(newest.path), error=str(error))
 
     def status(self) -> BufferStatus:
         least = self._holdings.least
@@ -215,21 +236,23 @@ class Buffer:
             raise refusal
 
     async def submitted(self, work: Work) -> object:
-        if self._loop is None:
-            raise Retryable("the buffer is closed, the server is stopping or starting")
-        waiting = self._waiting[work] = self._loop.create_future()
+        waiting = self._waiting[work] = self._running().create_future()
         self._thread.submit(work)
         return await waiting
 
     def staging(self, stage: Stage, *, on: bool) -> None:
         """A large request begins, or ends: meanwhile its file is gone on with."""
+        self._running()
         self._thread.call(lambda: self._thread.staging(stage, on=on))
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None or self._closing:
+            raise Retryable("the buffer is closed, the server is stopping or starting")
+        return self._loop
 
     async def _called(self, function: Callable[[], T]) -> T:
         """Run between two transactions, in the buffer's thread."""
-        loop = self._loop
-        if loop is None:
-            raise Retryable("the buffer is closed, the server is stopping or starting")
+        loop = self._running()
         waiting: asyncio.Future[T] = loop.create_future()
 
         def settle(result: T | None, error: BaseException | None) -> None:
@@ -253,7 +276,8 @@ class Buffer:
 
     def _told(self, committed: Committed) -> None:
         # In the buffer's thread; its loop may be gone where the process is ending anyway.
-        if self._loop is not None and not self._loop.is_closed():
+        assert self._loop is not None
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._account, committed)
 
     def _account(self, committed: Committed) -> None:
@@ -261,6 +285,7 @@ class Buffer:
         if committed.created is not None:
             path = committed.created
             holdings.files.append(FileFacts(path, chain.first_of(path), committed.bytes))
+            holdings.again()
         if committed.damaged is not None:
             event(log.error, "buffer.file_damaged", file=str(committed.damaged))
             for file in holdings.files:
