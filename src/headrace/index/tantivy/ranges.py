@@ -122,8 +122,8 @@ def _between(
             kind,
             lower,
             upper,
-            include_lower=node.include_lower,
-            include_upper=node.include_upper,
+            include_lower=node.include_lower or lower is None,
+            include_upper=node.include_upper or upper is None,
         )
     )
 

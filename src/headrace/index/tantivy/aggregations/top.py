@@ -100,7 +100,7 @@ class TopHits(Plan):
                     msgspec.Raw(filtered(bytes(source), self.source)) if any(self.source) else source
                 )
             if self.keys:
-                shown["sort"] = list(keys)
+                shown["sort"] = list(keys)[: len(self.keys)]
             hits.append(shown)
             del seq
         return self.said(
