@@ -44,6 +44,7 @@ def test_a_change_is_on_disk_when_it_returns(path: Path) -> None:
     changed = Keeper(path).change(edit)
     assert Catalogue(version=1, indexes={"logs": adding("logs")}, aliases=aliases) == changed == read(path)
     assert changed == Keeper(path).catalogue
+    assert path.read_bytes().startswith(b'{\n  "format": 1,\n')
 
 
 def test_the_version_grows_by_one_with_each_change_and_not_without_one(path: Path) -> None:

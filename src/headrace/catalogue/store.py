@@ -84,7 +84,9 @@ class Keeper:
 
     def _write(self, catalogue: Catalogue) -> None:
         # Formatted: people read this file when something is wrong.
-        text = msgspec.json.format(msgspec.json.encode(catalogue)) + b"\n"
+        # The format is said even where it is the default: the next one has another default.
+        content = {"format": FORMAT, **msgspec.to_builtins(catalogue)}
+        text = msgspec.json.format(msgspec.json.encode(content)) + b"\n"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self._path, text)

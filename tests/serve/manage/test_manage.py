@@ -278,7 +278,24 @@ class TestMappings:
         assert "index [files] is in the configuration: declare [extra] there" in answer.headers["Warning"]
 
     def test_an_unknown_part_is_refused(self, client: TestClient) -> None:
-        refused(client.put("/files/_mapping", json={"x": 1}), 400, "parse_exception", "unknown key [x]")
+        told = "unsupported parameters:  [x : 1]"
+        refused(client.put("/files/_mapping", json={"x": 1}), 400, "mapper_parsing_exception", told)
+
+    def test_analyzers_and_forms_of_a_field_are_compared_too(self, client: TestClient) -> None:
+        """The index's own analyzers are known by name, and the very mapping it has is always accepted."""
+        analysis = {
+            "analyzer": {"mine": {"type": "custom", "tokenizer": "standard", "filter": ["lowercase"]}}
+        }
+        title = {"type": "text", "analyzer": "mine", "fields": {"raw": {"type": "keyword"}}}
+        mappings = {"properties": {"title": title, "at": {"type": "date", "format": "epoch_millis"}}}
+        client.put("/a", json={"mappings": mappings, "settings": {"analysis": analysis}})
+        assert mappings == client.get("/a/_mapping").json()["a"]["mappings"]
+        assert {"acknowledged": True} == client.put("/a/_mapping", json=mappings).json()
+        other = {"properties": {"title": {"type": "text", "analyzer": "english"}}}
+        told = "Cannot update parameter [analyzer] from [mine] to [english]"
+        refused(client.put("/a/_mapping", json=other), 400, "illegal_argument_exception", told)
+        forms = {"properties": {"title": {**title, "fields": {"en": {"type": "text"}}}}}
+        assert "[title.en] of index [a]" in client.put("/a/_mapping", json=forms).headers["Warning"]
 
 
 class TestAliases:

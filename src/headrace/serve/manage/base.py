@@ -82,9 +82,10 @@ def selected(around: Surroundings, request: Request, *, missing_ok: bool = False
 
 def acknowledged(request: Request, not_honoured: Sequence[str] = (), **more: Json) -> Response:
     """Done; with what was asked for and will not be, in the body and as a warning that clients show."""
+    not_honoured = list(dict.fromkeys(not_honoured))
     body: dict[str, Any] = {"acknowledged": True, **more}
     if not_honoured:
-        body["headrace"] = {"not_honoured": list(not_honoured)}
+        body["headrace"] = {"not_honoured": not_honoured}
     return json_response(request, body, headers=warning(not_honoured))
 
 

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.catalogue.entry import Catalogue
 from headrace.index.mapping import from_elasticsearch
+from headrace.index.mapping.index_settings import flattened
 from headrace.serve import requests
 from headrace.serve.editing import with_entry
 from headrace.serve.manage.base import (
@@ -19,7 +20,6 @@ from headrace.serve.manage.base import (
     Surroundings,
     acknowledged,
     an_object,
-    only,
     selected,
 )
 from headrace.serve.manage.shown import declared_of, mappings_of, merged
@@ -27,8 +27,6 @@ from headrace.serve.places import PlacedIndices
 from headrace.serve.resolving import missing
 from headrace.serve.responses import json_response
 from headrace.serve.search import answered, in_thread
-
-OPTIONS = ("properties", "dynamic", "_meta", "date_detection", "numeric_detection", "_source", "_routing")
 
 
 def routes(around: Surroundings) -> list[BaseRoute]:
@@ -44,12 +42,11 @@ def routes(around: Surroundings) -> list[BaseRoute]:
     async def add(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS | {"write_index_only"})
         body = await requests.read_body(request)
-        only(body, OPTIONS, "a mapping")
         an_object(body, "properties")
-        not_honoured = list(from_elasticsearch(body, {}).unsupported)
         names = selected(around, request)
         if not names:
             raise missing(request.path_params["index"])
+        not_honoured = [told for name in names for told in _checked(indices, name, body)]
         added: dict[str, list[str]] = {}
 
         def edit(catalogue: Catalogue) -> Catalogue:
@@ -65,6 +62,15 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         *(Route(path, answered(show), methods=["GET"]) for path in ("/_mapping", "/_mappings", *both)),
         *(Route(path, answered(add), methods=["PUT", "POST"]) for path in both),
     ]
+
+
+def _checked(indices: PlacedIndices, name: str, body: Mapping[str, Any]) -> list[str]:
+    """What of a mapping would not be honoured. Raises RequestError 400 for one that no index could have."""
+    place = indices.places().get(name)
+    given = flattened(place.made.settings) if place is not None and place.made is not None else {}
+    # Its analyzers can be named; what else its settings said was answered when it was made.
+    analysis = {key: value for key, value in given.items() if key.startswith("analysis.")}
+    return from_elasticsearch(body, analysis).unsupported
 
 
 def additions(indices: PlacedIndices, name: str, body: Mapping[str, Any]) -> list[str]:
