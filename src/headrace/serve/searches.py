@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import ipaddress
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -76,7 +77,7 @@ def search(parts: Sequence[Part], request: SearchRequest) -> Answered:
         return _one(parts[0], request)
     keys, down = _split(request.sort)
     _check_kinds(parts, keys)
-    asked = request
+    asked = request if request.now is not None else replace(request, now=time.time_ns() // 1000)
     if request.aggregations:
         asked = replace(asked, aggregations=merge.planned(request.aggregations))
     if request.start:
