@@ -98,7 +98,7 @@ class Campaign:
         """Append records; now and then go on in a new file, and half a line at a time."""
         if count <= 0:
             return
-        lines = "".join(_line(number) for number in range(self.written, self.written + count))
+        lines = "".join(line_of(number) for number in range(self.written, self.written + count))
         self.written += count
         path = self.folder / f"in{self.kept}.ndjson"
         half = self.dice.randint(0, len(lines))
@@ -153,7 +153,7 @@ class Campaign:
                     document = msgspec.json.decode(source)
                     number = document["n"]
                     found[number] += 1
-                    assert document == {**json.loads(_line(number)), "double": 2 * number}
+                    assert document == {**json.loads(line_of(number)), "double": 2 * number}
             ledgers = reader.watermarks().ledgers.values()
         doubled = [number for number, times in found.items() if times > 1]
         missing = sorted(set(range(self.records)) - set(found))
@@ -162,7 +162,7 @@ class Campaign:
         assert all(ledger.imbalance == 0 for ledger in ledgers)
 
 
-def _line(number: int) -> str:
+def line_of(number: int) -> str:
     dice = random.Random(number)
     text = " ".join(dice.choice(("flow", "gate", "mill", "water", "wheel")) for _ in range(8))
     return json.dumps({"n": number, "word": f"w{number % 97}", "text": text}) + "\n"

@@ -123,7 +123,8 @@ class MadeIndexes:
             config = IndexConfig(made.name, made.kind, options)
             index = make_index(config, settings, parts.clock, folder=made.uuid)
             owner = parts.owner(made.name, index, [pipeline])
-        keeper = parts.keeper(pipeline, make_source(pipeline, settings, owner.index, parts.clock), owner)
+        source = make_source(pipeline, settings, owner.index, parts.clock, once=supervisor.once)
+        keeper = parts.keeper(pipeline, source, owner)
         supervisor.add(keeper)
         if not self._starting:
             # One more index does not take a service that is up out of rotation.

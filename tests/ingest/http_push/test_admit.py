@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from typing import Literal
 
 import msgspec
 import polars as pl
@@ -17,12 +18,16 @@ from headrace.ingest.http_push import admit
 OPTIONS = http_push.Settings().format
 
 
-def arrow(compression: str = "uncompressed", *, file: bool = False) -> bytes:
-    frame = pl.DataFrame(
-        {"a": range(50), "b": ["x" * n for n in range(50)], "c": [[1] * (n % 3) for n in range(50)]}
-    )
+def arrow(
+    compression: Literal["uncompressed", "lz4", "zstd"] = "uncompressed", *, file: bool = False
+) -> bytes:
+    texts = ["x" * n for n in range(50)]
+    frame = pl.DataFrame({"a": range(50), "b": texts, "c": [[1] * (n % 3) for n in range(50)]})
     out = io.BytesIO()
-    (frame.write_ipc if file else frame.write_ipc_stream)(out, compression=compression)  # type: ignore[operator]
+    if file:
+        frame.write_ipc(out, compression=compression)
+    else:
+        frame.write_ipc_stream(out, compression=compression)
     return out.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from headrace.buffer.writer import Bounds, Buffer
 from headrace.core.clock import SystemClock
 from headrace.core.errors import EndOfInput, Fatal
 from headrace.ingest.http_push.source import HttpPushSource
+from headrace.ingest.http_push.waking import sign_of
 from headrace.layout import buffer_directory, wake_path
 from headrace.model import Position, RawBatch
 from ingest.http_push.pushing import LARGE, bulk, drain, make, push, records
@@ -199,6 +201,40 @@ async def test_it_looks_soon_while_pushes_come_and_rarely_when_none_do(tmp_path:
     await source.close()
     assert 0.02 == max(clock.slept[:49])
     assert {0.25} == set(clock.slept[52:])
+
+
+def aged(data_dir: Path) -> None:
+    """As if the last append had been an hour ago."""
+    for path in buffer_directory(data_dir).iterdir():
+        os.utime(path, (1_000_000, 1_000_000))
+
+
+async def test_an_append_changes_the_sign_and_a_fresh_change_has_none(tmp_path: Path) -> None:
+    directory = buffer_directory(tmp_path)
+    assert sign_of(directory) is None
+    await push(tmp_path, bulk(one(0)))
+    assert sign_of(directory) is None
+    aged(tmp_path)
+    before = sign_of(directory)
+    assert before is not None
+    assert before == sign_of(directory)
+    await push(tmp_path, bulk(one(1), log="other"))
+    assert before != sign_of(directory)
+
+
+async def test_an_append_that_nobody_knocked_for_is_found_by_an_idle_source(tmp_path: Path) -> None:
+    await push(tmp_path, bulk(one(0)))
+    aged(tmp_path)
+    clock = Counting()
+    source = make(tmp_path, once=False, clock=clock)
+    await source.open({})
+    await source.read()
+    with pytest.raises(Stop):
+        await source.read()
+    await push(tmp_path, bulk(one(1)))
+    clock.slept.clear()
+    assert {1: {"n": 1}} == records([await source.read()])
+    await source.close()
 
 
 async def test_durable_positions_are_told_to_the_buffer_once_it_asks(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from headrace.ingest.base import Guarantee, SourceContext
 from headrace.ingest.http_push import waking
 from headrace.ingest.http_push.log import Log
 from headrace.ingest.http_push.options import Settings
-from headrace.ingest.http_push.waking import Waking
+from headrace.ingest.http_push.waking import Sign, Waking, sign_of
 from headrace.layout import buffer_directory, wake_path
 from headrace.model import Position, RawBatch
 
@@ -31,7 +31,10 @@ ACTIVE: Final = 1.0
 """Seconds after its last batch for which a source looks soon."""
 
 IN_VAIN: Final = 3
-"""After so many knocks in a row that were for other logs, one waits for the next look instead."""
+"""After so many knocks in a row that were for other logs, one looks after a pause instead."""
+
+SHARERS: Final = 4
+"""So many sources may look every SOON while others' pushes knock; more of them look more rarely."""
 
 MADE: Final = "push:"
 """Pipelines of indexes made at run time are called this and the index's name; their logs are UUIDs."""
@@ -50,6 +53,7 @@ class HttpPushSource:
         self._active_until = 0.0
         self._in_vain = 0
         self._acknowledged = -1
+        self._sign: Sign | None = None
 
     @property
     def guarantee(self) -> Guarantee:
@@ -63,7 +67,7 @@ class HttpPushSource:
     async def open(self, resume_after: Mapping[str, Position]) -> None:
         await self.close()
         self._acknowledged = -1
-        self._active_until, self._in_vain = 0.0, 0
+        self._active_until, self._in_vain, self._sign = 0.0, 0, None
         self._log = self._make(resume_after)
         await anyio.to_thread.run_sync(self._log.begin)
         self._until = self._log.known_end
@@ -89,12 +93,11 @@ class HttpPushSource:
             if self._context.once and log.after >= self._until:
                 raise EndOfInput
             knocks = 0 if self._waking is None else self._waking.knocks
-            # What the thread finds goes to `ready`: a cancelled read leaves it there for the next one.
-            await anyio.to_thread.run_sync(log.look)
+            await self._look(log)
             if not log.ready:
                 await self._wait(knocks)
         self._active_until = self._context.clock.monotonic() + ACTIVE
-        self._in_vain = 0
+        self._in_vain, self._sign = 0, None
         return log.ready.popleft()
 
     async def acknowledge(self, positions: Mapping[str, Position]) -> None:
@@ -154,14 +157,26 @@ class HttpPushSource:
             await anyio.to_thread.run_sync(log.look)
         return log.ready[0] if log.ready else None
 
+    async def _look(self, log: Log) -> None:
+        """Look, unless no file has changed since before the last look, which found nothing."""
+        sign = sign_of(self._directory)
+        if sign is not None and sign == self._sign:
+            return
+        self._sign = None  # a look that fails, or is cancelled, says nothing
+        # What the thread finds goes to `ready`: a cancelled read leaves it there for the next one.
+        await anyio.to_thread.run_sync(log.look)
+        self._sign = sign
+
     async def _wait(self, knocks: int) -> None:
         """Until there may be something: a knock, or the time of the next look."""
         clock = self._context.clock
         pause = SOON if clock.monotonic() < self._active_until else RARELY
-        # A busy log of another pipeline knocks hundreds of times a second.
-        if self._waking is None or self._in_vain >= IN_VAIN:
+        if self._waking is None:
             await clock.sleep(pause)
-            self._in_vain = 0 if self._waking is None or self._waking.knocks == knocks else IN_VAIN
-            return
-        await first_of([partial(clock.sleep, pause), partial(self._waking.wait, knocks)])
-        self._in_vain = self._in_vain + 1 if self._waking.knocks != knocks else 0
+        elif self._in_vain < IN_VAIN:
+            await first_of([partial(clock.sleep, pause), partial(self._waking.wait, knocks)])
+            self._in_vain = self._in_vain + 1 if self._waking.knocks != knocks else 0
+        else:
+            # A busy log of another pipeline knocks hundreds of times a second.
+            await clock.sleep(min(pause, SOON * max(1.0, self._waking.users / SHARERS)))
+            self._in_vain = 0 if self._waking.knocks == knocks else IN_VAIN
