@@ -105,6 +105,9 @@ class Shelf:
             return None
         return self.targets.get(self.aliases.get(name, name))
 
+    def feeding(self, index: str) -> list[Target]:
+        return [self.targets[index]] if index in self.targets else []
+
     async def create(self, name: str) -> Target:
         if name != name.lower():
             reason = f"Invalid index name [{name}], must be lowercase"

@@ -16,6 +16,9 @@ from headrace.serve.encodings import undoing
 
 VENDOR: Final = frozenset({"application/vnd.elasticsearch+json", "application/vnd.elasticsearch+x-ndjson"})
 BULK_TYPES: Final = frozenset({"application/json", "application/x-ndjson"}) | VENDOR
+USUAL_RATIO: Final = 8
+"""How much smaller compressed log records usually are: only for estimates, never for bounds."""
+
 VERSIONS: Final = frozenset({"7", "8", "9"})
 
 
@@ -29,7 +32,6 @@ class Limits:
     whole:     bytes of a body that cannot be cut (a JSON array, CSV, Arrow, a document)
     in_flight: bytes held for all requests together
     waited:    records of one request whose outcomes are waited for: each costs memory until all are known
-    keyed:     bytes of an answer that is remembered under its Idempotency-Key
     within:    seconds to wait for outcomes where the request does not say
     """
 
@@ -39,7 +41,6 @@ class Limits:
     whole: int = 32 << 20
     in_flight: int = 256 << 20
     waited: int = 200_000
-    keyed: int = 16 << 20
     within: float = 30.0
 
 
@@ -85,11 +86,16 @@ class Body:
         reason = f"the body is larger than {self._most} bytes; nothing was accepted, send it in smaller parts"
         return RequestError(413, "content_too_long_exception", reason)
 
+    @property
+    def expected(self) -> int:
+        """About how many bytes it has, undone."""
+        if self.announced is None:
+            return self._most
+        return min(self.announced * (USUAL_RATIO if self._undoing else 1), self._most)
+
     def held(self, piece: int) -> int:
         """About how many bytes of it are in memory at once."""
-        if self.announced is None:
-            return piece
-        return min(self.announced * (8 if self._undoing else 1), piece)
+        return min(self.expected, piece)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Undone bytes as they arrive. Raises RequestError 400, 413."""

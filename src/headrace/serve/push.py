@@ -164,10 +164,17 @@ class Push:
             raise RequestError(404, "index_not_found_exception", f"no such index [{name}]")
         return await self.indices.create(name)
 
-    async def append(self, entries: Sequence[Entry], size: int) -> list[Appended]:
-        """Durable on return. Raises RequestError 429, 503."""
+    async def append(
+        self,
+        entries: Sequence[Entry],
+        size: int,
+        *,
+        key: str = "",
+        answer: Callable[[list[Appended]], bytes] | None = None,
+    ) -> list[Appended]:
+        """Durable on return, and with it the answer under its key. Raises RequestError 429, 503."""
         with storing():
-            return await self.buffer.append(entries, size=size)
+            return await self.buffer.append(entries, size=size, key=key, answer=answer)
 
     async def settle(self, written: Sequence[Written], wanted: Wanted) -> None:
         """Wait for what each part waits for, all at once; a part whose outcome stays unknown says why."""

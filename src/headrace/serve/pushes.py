@@ -19,11 +19,11 @@ from headrace.buffer.base import Appended, Entry
 from headrace.core.errors import RequestError
 from headrace.core.registry import suggest
 from headrace.ingest.http_push import admit
-from headrace.serve import requests
+from headrace.serve import requests, tokens
 from headrace.serve.bodies import Body, Cut, media_type
-from headrace.serve.keyed import keyed
+from headrace.serve.keyed import Kept, keyed
 from headrace.serve.names import Target
-from headrace.serve.push import TOKEN, Push, Wanted, Written, storing, too_large_for_key
+from headrace.serve.push import TOKEN, Push, Written, storing, too_large_for_key
 from headrace.serve.responses import json_response
 from headrace.serve.search import answered
 
@@ -61,15 +61,23 @@ async def _pushed(push: Push, request: Request) -> Response:
     push.buffer.check_room([target.log], body.announced or 0)
     most = push.limits.piece if kind == "ndjson" else push.limits.whole
     with push.in_flight.hold(body.held(most), push.limits.in_flight):
-        one = _Pushed(push, request, target, kind, wanted)
-        if kind != "ndjson":
-            piece = await body.whole()
-            return await keyed(push, request, piece, partial(one.small, piece))
-        cut = Cut(body, push.limits)
-        piece, last = await cut.next()
-        if last:
-            return await keyed(push, request, piece, partial(one.small, piece))
-        return await one.large(cut, piece, body.announced)
+        response = await _stored(push, request, body, _Pushed(push, request, target, kind))
+    if wanted.level_for(target) == "indexed" and (token := response.headers.get(TOKEN)) is not None:
+        # Also of an answer from memory: what it says is stored, what is asked for is more.
+        [end] = [one.record for one in tokens.decode(token)]
+        await push.applier.wait(target, end, level="visible", force=wanted.force, within=wanted.within)
+    return response
+
+
+async def _stored(push: Push, request: Request, body: Body, one: _Pushed) -> Response:
+    if one.kind != "ndjson":
+        piece = await body.whole()
+        return await keyed(push, request, piece, partial(one.small, piece))
+    cut = Cut(body, push.limits)
+    piece, last = await cut.next()
+    if last:
+        return await keyed(push, request, piece, partial(one.small, piece))
+    return await one.large(cut, piece, body.expected)
 
 
 def _target(push: Push, name: str) -> Target:
@@ -89,22 +97,22 @@ def _target(push: Push, name: str) -> Target:
 class _Pushed:
     """One push on its way."""
 
-    def __init__(self, push: Push, request: Request, target: Target, kind: str, wanted: Wanted) -> None:
+    def __init__(self, push: Push, request: Request, target: Target, kind: str) -> None:
         self._push = push
         self._request = request
         self._target = target
-        self._kind = kind
-        self._wanted = wanted
+        self.kind = kind
 
-    async def small(self, piece: bytes) -> Response:
+    async def small(self, piece: bytes, kept: Kept) -> Response:
         entry = await self._entry(piece)
-        found = [] if entry is None else await self._push.append([entry], len(piece))
-        return await self._answer(found)
+        if entry is None:
+            return self._answer([])
+        return await kept.append([entry], len(piece), self._answer)
 
-    async def large(self, cut: Cut, piece: bytes, announced: int | None) -> Response:
+    async def large(self, cut: Cut, piece: bytes, expected: int) -> Response:
         too_large_for_key(self._request, self._push.limits.piece)
         with storing():
-            staged = self._push.buffer.stage(announced or self._push.limits.body)
+            staged = self._push.buffer.stage(expected)
         try:
             last = False
             while True:
@@ -120,25 +128,21 @@ class _Pushed:
         finally:
             with anyio.CancelScope(shield=True):
                 await staged.abandon()
-        return await self._answer(found)
+        return self._answer(found)
 
     async def _entry(self, piece: bytes) -> Entry | None:
         """The piece as an entry, counted; None where it holds no record. Raises RequestError."""
         if not piece:
             return None
         options = self._push.formats[self._request.path_params["pipeline"]]
-        count = partial(admit.count, self._kind, piece, options)
+        count = partial(admit.count, self.kind, piece, options)
         records = count() if len(piece) < IN_THREAD else await anyio.to_thread.run_sync(count)
-        return Entry(self._target.log, records, self._kind, piece) if records else None
+        return Entry(self._target.log, records, self.kind, piece) if records else None
 
-    async def _answer(self, found: list[Appended]) -> Response:
+    def _answer(self, found: list[Appended]) -> Response:
         here = self._push.accepted(self._target)
         first, end = (found[0].first, found[-1].end) if found else (here, here)
         token = self._push.token([Written(self._target, appended) for appended in found])
-        if found and self._wanted.level_for(self._target) == "indexed":
-            await self._push.applier.wait(
-                self._target, end, level="visible", force=self._wanted.force, within=self._wanted.within
-            )
         body = {
             "accepted": sum(appended.end - appended.first for appended in found),
             "pipeline": self._request.path_params["pipeline"],

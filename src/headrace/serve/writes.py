@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from headrace.buffer.base import Appended
 from headrace.core.errors import RequestError
 from headrace.serve import requests
 from headrace.serve.bodies import BULK_TYPES, Body, media_type
@@ -19,7 +20,7 @@ from headrace.serve.bulk import actions, documents, items
 from headrace.serve.bulk.actions import NAMES, Action, Refusal
 from headrace.serve.bulk.pieces import Run
 from headrace.serve.bulk.sections import Resolved
-from headrace.serve.keyed import keyed
+from headrace.serve.keyed import Kept, keyed
 from headrace.serve.push import PARAMETERS, Push, Wanted, Written, no_source
 from headrace.serve.responses import json_response
 from headrace.serve.search import answered
@@ -90,7 +91,9 @@ def _refuse(refusal: Refusal) -> None:
     raise RequestError(refusal.status, refusal.kind, refusal.reason)
 
 
-async def _write(push: Push, request: Request, wanted: Wanted, action: Action, document: bytes) -> Response:
+async def _write(
+    push: Push, request: Request, wanted: Wanted, action: Action, document: bytes, kept: Kept
+) -> Response:
     run = _run(request, action, document)
     resolved = Resolved(push)
     await resolved.learn([run])
@@ -98,15 +101,22 @@ async def _write(push: Push, request: Request, wanted: Wanted, action: Action, d
     if placed.run.refusal is not None:
         _refuse(placed.run.refusal)
     [section] = sections
+
+    def answer(appended: list[Appended]) -> Response:
+        written = section.written or Written(section.target, appended[0], waits=section.exact)
+        section.written = written
+        [item] = items.Items(push, forced=wanted.force).of(placed)
+        found = msgspec.json.decode(item)[NAMES[action.op]]
+        return _answer(request, section.target.index, found, push.token([written]))
+
+    if not section.exact:
+        return await kept.append([section.entry()], len(document), answer)
     [appended] = await push.append([section.entry()], len(document))
-    section.written = Written(section.target, appended, waits=section.exact)
-    if section.exact:
-        await push.settle([section.written], wanted)
-        if (error := items.unanswered([placed])) is not None:
-            raise error
-    [item] = items.Items(push, forced=wanted.force).of(placed)
-    found = msgspec.json.decode(item)[NAMES[action.op]]
-    return _answer(request, section.target.index, found, push.token([section.written]))
+    section.written = Written(section.target, appended, waits=True)
+    await push.settle([section.written], wanted)
+    if (error := items.unanswered([placed])) is not None:
+        raise error
+    return answer([appended])
 
 
 def _run(request: Request, action: Action, document: bytes) -> Run:

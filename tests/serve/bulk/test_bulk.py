@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -14,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.buffer.base import BufferFull, partition_of
-from headrace.core.errors import RequestError, Retryable
+from headrace.buffer.acks import subscribe
+from headrace.buffer.base import partition_of
+from headrace.buffer.writer import Bounds
+from headrace.core.errors import RequestError
 from headrace.serve import tokens
 from headrace.serve.names import Target
 from intake import Service, ndjson, service
@@ -362,25 +365,28 @@ def test_content_types(served: Service, kind: str, status: int) -> None:
 
 
 def test_a_full_buffer_refuses_the_whole_request_before_it_is_read(tmp_path: Path) -> None:
-    with service(tmp_path) as served:
-
-        def full(logs: list[str], size: int) -> None:
-            raise BufferFull("the buffer is full", retry_after=7)
-
-        served.buffer.check_room = full
-        answer = served.bulk(b"this is not even looked at")
-        assert (429, "7") == (answer.status_code, answer.headers["Retry-After"])
+    """PROTOCOL 14: nothing is accepted, not even looked at, and the client is told when to come again."""
+    bounds = Bounds(max_bytes=1 << 20, log_bytes=1 << 20, max_age=None, file_bytes=1 << 20)
+    with service(tmp_path, bounds=bounds) as served:
+        subscribe(served.directory, "logs", "uuid-logs")
+        assert served.client.portal is not None
+        served.client.portal.call(served.buffer.look)
+        served.bulk([{"index": {"_index": "logs"}}, {"n": os.urandom(400_000).hex()}])
+        answer = served.bulk(b"x" * 900_000)
+        assert 429 == answer.status_code == answer.json()["status"]
+        assert 1 <= int(answer.headers["Retry-After"])
         assert "es_rejected_execution_exception" == answer.json()["error"]["type"]
+        assert 1 == len(served.stored())
 
 
-def test_a_full_disk_is_a_503_that_says_so(served: Service) -> None:
-    async def fails(entries: Any, *, size: int = 0) -> Any:
-        raise Retryable("no space left on device", after=3)
-
-    served.buffer.append = fails
+def test_a_buffer_that_cannot_be_written_is_a_503_that_says_so(served: Service) -> None:
+    assert served.client.portal is not None
+    served.client.portal.call(served.buffer.close)
     answer = served.bulk([{"index": {"_index": "logs"}}, {}])
-    assert (503, "3") == (answer.status_code, answer.headers["Retry-After"])
-    assert "no space left on device" in answer.json()["error"]["reason"]
+    assert 503 == answer.status_code
+    assert 1 <= int(answer.headers["Retry-After"])
+    assert "the buffer is closed" in answer.json()["error"]["reason"]
+    assert "nothing was accepted" in answer.json()["error"]["reason"]
 
 
 def test_nothing_is_taken_while_going_down(tmp_path: Path) -> None:
@@ -408,6 +414,21 @@ class TestAKey:
         answer = served.bulk(self.BODY * 2, headers={"Idempotency-Key": "k1"})
         assert 400 == answer.status_code
         assert "was used for another body" in answer.json()["error"]["reason"]
+
+    def test_it_holds_over_a_restart(self, tmp_path: Path) -> None:
+        """The answer is stored with the records."""
+        answers = []
+        for _ in range(2):
+            with service(tmp_path, Target("logs", "u", "l", "p")) as served:
+                answers.append(served.bulk(self.BODY, headers={"Idempotency-Key": "k1"}).content)
+                assert 1 == len(served.stored())
+        assert answers[0] == answers[1]
+
+    def test_outcomes_are_answered_again_too(self, served: Service) -> None:
+        body = ndjson([{"create": {"_index": "logs", "_id": "1"}}, {"n": 1}])
+        first, second = (served.bulk(body, headers={"Idempotency-Key": "k1"}) for _ in range(2))
+        assert [("create", 201)] == items(second)
+        assert first.content == second.content
 
     def test_a_refused_request_may_be_sent_again(self, served: Service) -> None:
         assert 400 == served.bulk(b"no\n", headers={"Idempotency-Key": "k1"}).status_code

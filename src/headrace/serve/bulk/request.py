@@ -21,7 +21,7 @@ from headrace.serve.bulk import items
 from headrace.serve.bulk.actions import invalid
 from headrace.serve.bulk.pieces import Named, Run, runs
 from headrace.serve.bulk.sections import Placed, Resolved, Section
-from headrace.serve.keyed import keyed
+from headrace.serve.keyed import Kept, keyed
 from headrace.serve.push import PARAMETERS, Push, Wanted, Written, no_source, storing, too_large_for_key, took
 from headrace.serve.responses import PRODUCT, content_type, json_response
 
@@ -80,21 +80,29 @@ class OneBulk:
         if last:
             return await keyed(self._push, self._request, piece, partial(self._small, piece))
         too_large_for_key(self._request, self._push.limits.piece)
-        return await self._large(cut, piece, body.announced)
+        return await self._large(cut, piece, body.expected)
 
-    async def _small(self, piece: bytes) -> Response:
+    async def _small(self, piece: bytes, kept: Kept) -> Response:
         sections = await self._take(piece, last=True)
         self._check_any()
-        if sections:
-            entries = [section.entry() for section in sections]
-            self._stored(await self._push.append(entries, len(piece)))
+        if not sections:
+            return self._response()
+        waits = any(section.exact for section in sections)
+        entries = [section.entry() for section in sections]
+        if not waits:
+            return await kept.append(entries, len(piece), self._durable)
+        self._stored(await self._push.append(entries, len(piece)))
         await self._settle()
         return self._response()
 
-    async def _large(self, cut: Cut, piece: bytes, announced: int | None) -> Response:
-        limits = self._push.limits
+    def _durable(self, appended: list[Appended]) -> Response:
+        """The answer of a request that waits for nothing more."""
+        self._stored(appended)
+        return self._response()
+
+    async def _large(self, cut: Cut, piece: bytes, expected: int) -> Response:
         with storing():
-            staged = self._push.buffer.stage(announced or limits.body)
+            staged = self._push.buffer.stage(expected)
         try:
             last = False
             while True:
