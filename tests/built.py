@@ -60,6 +60,10 @@ class Readers:
         uuid = self.uuids.get(name, f"uuid-{name}")
         return Target(name, uuid, uuid, f"push:{name}")
 
+    def feeding(self, index: str) -> list[Target]:
+        target = self.target(index)
+        return [] if target is None else [target]
+
     async def create(self, name: str) -> Target:
         raise RequestError(404, "index_not_found_exception", f"no such index [{name}]")
 

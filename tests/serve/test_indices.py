@@ -62,6 +62,13 @@ class TestTargets:
             server(tmp_path).target("twice")
         assert 400 == caught.value.status
 
+    def test_who_waits_for_an_index_waits_for_every_log_that_feeds_it(self, tmp_path: Path) -> None:
+        indices = server(tmp_path)
+        assert ["one", "two"] == [target.log for target in indices.feeding("twice")]
+        assert [indices.target("pushed")] == indices.feeding("pushed")
+        assert [] == indices.feeding("files") == indices.feeding("nope")
+        assert [anyio.run(indices.create, "new")] == indices.feeding("new")
+
     @pytest.mark.parametrize("name", ["files", "idle"])
     def test_a_configured_index_without_one_gets_a_log_at_its_first_write(
         self, tmp_path: Path, name: str

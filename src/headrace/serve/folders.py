@@ -89,7 +89,7 @@ class FolderReaders(PlacedIndices):
         del names
         _refuse()
 
-    def targets(self, index: str) -> list[Target]:
+    def feeding(self, index: str) -> list[Target]:
         """None: nothing is written here, so there is nothing to wait for."""
         del index
         return []

@@ -115,11 +115,11 @@ class Freshness:
 
     def _check(self, token: Token) -> None:
         """Whether the index is still the one that was written to."""
-        target = self._indices.target(token.index) if token.index in self._indices.names() else None
-        if target is None and token.index not in self._indices.names():
+        if token.index not in self._indices.names():
             reason = f"no such index [{token.index}]: it was deleted since the write that gave this token"
             raise RequestError(404, "index_not_found_exception", reason)
-        if target is not None and target.uuid != token.uuid:
+        feeding = self._indices.feeding(token.index)
+        if feeding and all(target.uuid != token.uuid for target in feeding):
             _refuse(token, "the index was deleted and made again since; its documents are not in this one")
 
     async def realtime(self, request: Request, names: Sequence[str]) -> None:
@@ -128,12 +128,10 @@ class Freshness:
             return
         buffer = self._realtime.buffer
         for name in names:
-            target = self._indices.target(name)
-            if target is None:
-                continue
-            accepted = buffer.accepted(target.log)
-            if accepted > await in_thread(partial(self._visible, name, target)):
-                await self._realtime.applier.wait(target, accepted, level="visible", force=True)
+            for target in self._indices.feeding(name):
+                accepted = buffer.accepted(target.log)
+                if accepted > await in_thread(partial(self._visible, name, target)):
+                    await self._realtime.applier.wait(target, accepted, level="visible", force=True)
 
     def _visible(self, name: str, target: Target) -> int:
         assert self._realtime is not None

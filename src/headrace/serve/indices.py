@@ -140,10 +140,10 @@ class ServerIndices(PlacedIndices):
                 f"index [{name}] is fed by several push pipelines: say which, by writing to one of {pushes}"
             )
             raise RequestError(400, "illegal_argument_exception", reason)
-        found = self.targets(name)
+        found = self.feeding(name)
         return found[0] if found else None
 
-    def targets(self, index: str) -> list[Target]:
+    def feeding(self, index: str) -> list[Target]:
         place = self.places().get(index)
         if place is None:
             return []

@@ -60,6 +60,10 @@ class Indices(Protocol):
         """Where writes to a name go; None where there is no such index yet. Raises RequestError 400."""
         ...
 
+    def feeding(self, index: str) -> list[Target]:
+        """All logs whose records go into a concrete index; none for one that has never been pushed to."""
+        ...
+
     async def create(self, name: str) -> Target:
         """Make an index at its first write (`auto_create`). Raises RequestError 400, 404 where forbidden."""
         ...

@@ -104,7 +104,7 @@ class PlacedIndices(ABC):
         """As `Indices.create`."""
 
     @abstractmethod
-    def targets(self, index: str) -> list[Target]:
+    def feeding(self, index: str) -> list[Target]:
         """All logs whose records go into a concrete index; none for one that has never been pushed to."""
 
     def names(self) -> list[str]:

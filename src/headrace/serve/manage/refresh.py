@@ -70,7 +70,7 @@ async def refreshed(around: Surroundings, names: Sequence[str]) -> None:
     waits = [
         (target, record)
         for name in names
-        for target in around.indices.targets(name)
+        for target in around.indices.feeding(name)
         if (record := around.accepted(target.log)) > 0
     ]
     failures: list[RequestError] = []
