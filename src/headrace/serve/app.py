@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
 from headrace.core.metrics import Metrics
-from headrace.serve import buffered, bulk, documents, health, manage, pushes, search, ui, writes
+from headrace.serve import buffered, bulk, documents, field_caps, health, manage, pushes, search, ui, writes
 from headrace.serve.application import application
 from headrace.serve.buffered import Buffered
 from headrace.serve.folders import FolderReaders
@@ -51,6 +51,7 @@ def server_app(
     data_api += [
         *search.routes(indices, realtime=realtime),
         *documents.routes(indices, realtime=realtime),
+        *field_caps.routes(indices),
         *manage.routes(around),
     ]
     routes += [*ui.routes(), Mount("/es", routes=data_api), *data_api]
