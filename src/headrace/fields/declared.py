@@ -12,9 +12,9 @@ import polars as pl
 from headrace.core.errors import ConfigError
 from headrace.core.registry import suggest
 from headrace.fields.dates import layouts
-from headrace.fields.normalizing import NORMALIZERS, normalizers
 
 DEFAULT_ANALYZER: Final = "default"
+NORMALIZERS: Final = ("lowercase", "asciifolding")
 
 
 class FieldType(StrEnum):
@@ -100,6 +100,11 @@ class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         """Frame type of its values; None where any is taken (json)."""
         inner = POLARS_TYPES.get(self.kind)
         return pl.List(inner) if inner is not None and self.array else inner
+
+
+def normalizers(spec: str) -> tuple[str, ...]:
+    """The steps of `lowercase | asciifolding`; a name in front, as `mine = lowercase`, only names it."""
+    return tuple(step.strip() for step in spec.rpartition("=")[2].split("|"))
 
 
 def parse_field(declared: object) -> Field:

@@ -298,3 +298,17 @@ def test_fields_of_a_field_are_fields_of_their_own() -> None:
     fields = parse_fields({"a": {"type": "text", "many": True, "fields": {"raw": "keyword"}}})
     assert ["a", "a.raw"] == list(fields)
     assert ("a", True) == (fields["a.raw"].of, fields["a.raw"].many)
+
+
+def test_a_first_page_is_as_right_with_several_values_as_with_one(tmp_path: Path) -> None:
+    """The page is cut at its last key only where no document has a second one."""
+    fields = {"n": {"type": "long"}, "d": {"type": "date"}}
+    one: list[dict[str, Any]] = [{"n": number, "d": number} for number in range(8)]
+    both: list[dict[str, Any]] = [*one, {"n": [100, 1], "d": [100, 1]}]
+    for name, documents, first in (("one", one, [7, 6]), ("both", both, [8, 7])):
+        reader = mapped(tmp_path / name, fields, documents)
+        assert (name == "one") == reader.snapshot().single_valued("n")
+        for field in fields:
+            page = reader.search(SearchRequest(sort=[SortKey(field, True)], size=2)).hits
+            assert first == [json.loads(hit.source)["key"] for hit in page]
+            assert [*first, *range(first[1] - 1, -1, -1)] == order(reader, field, descending=True)

@@ -12,8 +12,8 @@ import msgspec
 import polars as pl
 
 from headrace.fields import Field, cast, located, named
-from headrace.fields.normalizing import normalized
 from headrace.index.tantivy.jsontext import dtype_of
+from headrace.index.tantivy.normalizing import normalized
 
 
 def place(schema: pl.Schema, name: str, field: Field) -> tuple[pl.Expr, pl.DataType] | None:

@@ -38,6 +38,7 @@ class Snapshot:
         self.searcher = index.searcher()
         self.schema = index.schema
         self.fields = fields
+        self._single: dict[str, bool] = {}
 
     def visible(self, query: Query) -> Query:
         """The query, blind to position documents (PROTOCOL 3)."""
@@ -50,6 +51,13 @@ class Snapshot:
     def aggregate(self, query: Query, request: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = guarded(lambda: self.searcher.aggregate(self.visible(query), request))
         return found
+
+    def single_valued(self, column: str) -> bool:
+        """Whether no document has two values in this column; counted once per commit."""
+        if column not in self._single:
+            found = self.aggregate(Query.all_query(), {"n": {"value_count": {"field": column}}})["n"]["value"]
+            self._single[column] = int(found) == self.count(Query.exists_query(column))
+        return self._single[column]
 
     @cached_property
     def dynamic_values(self) -> dict[str, list[Any]]:

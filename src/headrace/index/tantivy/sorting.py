@@ -100,12 +100,16 @@ def _buckets(
 def _first_page(snapshot: Snapshot, query: Query, key: SortKey, target: Target, page: int) -> Query | None:
     """The query, cut at the first key of the page's last document: the engine finds that one much faster.
 
-    None where there is no such cut: other kinds of columns, arrays, or a page that reaches missing values.
+    None where there is no such cut: other columns, several values, or a page that reaches missing values.
     """
     declared = snapshot.fields.fields.get(target.path)
     if target.column is None or target.kind not in CUT or not key.missing_last or page < 1:
         return None
-    if declared is not None and (declared.array or declared.many or declared.copies):
+    if (
+        declared is not None
+        and (declared.array or declared.many)
+        and not snapshot.single_valued(target.column)
+    ):
         return None
     order = tantivy.Order.Desc if key.descending else tantivy.Order.Asc
     hits = guarded(

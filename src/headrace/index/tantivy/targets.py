@@ -13,10 +13,11 @@ import tantivy
 
 from headrace.core.errors import RequestError
 from headrace.fields import FieldType
-from headrace.fields.normalizing import normalized_text, normalizers
+from headrace.fields.declared import normalizers
 from headrace.index.query import tree
 from headrace.index.tantivy import analysis
 from headrace.index.tantivy import schema as engine
+from headrace.index.tantivy.normalizing import normalized_text
 from headrace.index.tantivy.snapshot import Snapshot
 
 KEYWORD_SUFFIX: Final = ".keyword"

@@ -6,16 +6,12 @@ Values and what is asked for go through the same function, so both change alike.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
+from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
 
-NORMALIZERS: Final = ("lowercase", "asciifolding")
-
-
-def normalizers(spec: str) -> tuple[str, ...]:
-    """The steps of `lowercase | asciifolding`; a name in front, as `mine = lowercase`, only names it."""
-    return tuple(step.strip() for step in spec.rpartition("=")[2].split("|"))
+from headrace.fields.declared import normalizers
 
 
 def normalized(values: pl.Series, spec: str) -> pl.Series:
@@ -44,7 +40,5 @@ def _folded(values: pl.Series) -> pl.Series:
 @lru_cache(maxsize=1)
 def _fold() -> Any:
     """The engine's own table of letters (that of Lucene): more than Unicode decomposes, such as ß and ø."""
-    from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
-
     folding = TextAnalyzerBuilder(Tokenizer.raw()).filter(Filter.ascii_fold()).build()
     return lambda text: "".join(folding.analyze(text))
