@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Final
 
-import msgspec
-
 from headrace.core.errors import RequestError
 from headrace.index.query import dates, formats
-from headrace.index.query.source import values_at
 from headrace.index.query.zones import time_zone
 from headrace.serve.order import ascending, descending
 
@@ -295,70 +293,80 @@ def single(kind: Kind, answers: Answers) -> Answer:
 
 
 def top_hits(kind: Kind, answers: Answers) -> Answer:
-    """The hits of all in the order asked for, read from the documents themselves."""
+    """The hits of all in the order asked for, by score where none was."""
     start, size = kind.options.get("from", 0), kind.options.get("size", 3)
-    keys = [_sort_entry(entry) for entry in _listed(kind.options.get("sort", []))]
-    ranked = []
-    for index, answer in answers:
-        for place, hit in enumerate(answer["hits"]["hits"]):
-            ranked.append((_hit_rank(keys, hit), index, place, hit))
-    ranked.sort(key=lambda entry: entry[:3])
+    rows = [(index, hit) for index, answer in answers for hit in answer["hits"]["hits"]]
+    if kind.options.get("sort"):
+        rows = _sorted(kind, rows)
+    else:
+        rows.sort(key=lambda row: (-(row[1].get("_score") or 0.0), row[0]))
     total = sum(answer["hits"]["total"]["value"] for _, answer in answers)
     exact = all(answer["hits"]["total"]["relation"] == "eq" for _, answer in answers)
-    hits = [{"_index": index, **hit} for _, index, _, hit in ranked[start : start + size]]
-    scores = [hit["_score"] for hit in hits if hit.get("_score") is not None]
+    scores = [answer["hits"]["max_score"] for _, answer in answers if answer["hits"].get("max_score")]
     return {
         "hits": {
             "total": {"value": total, "relation": "eq" if exact else "gte"},
             "max_score": max(scores) if scores else None,
-            "hits": hits,
+            "hits": [{"_index": index, **hit} for index, hit in rows[start : start + size]],
         }
     }
 
 
-def _hit_rank(keys: Sequence[tuple[str, bool]], hit: Mapping[str, Any]) -> tuple[Any, ...]:
-    source = msgspec.json.decode(hit["_source"]) if isinstance(hit.get("_source"), msgspec.Raw) else {}
-    found = []
-    for name, down in keys:
-        values = [hit.get("_score")] if name == "_score" else list(values_at(source, name))
-        chosen = [_number(value) for value in values if value is not None]
-        value = (max(chosen) if down else min(chosen)) if chosen else None
-        found.append(descending(value) if down else ascending(value))
-    return tuple(found)
-
-
-def _number(value: Any) -> Any:
-    """A date as its number, since its text may be in another zone; other values as they are."""
-    if isinstance(value, str):
-        try:
-            return dates.as_date_span("", value)[0] / 1000
-        except RequestError:
-            return value
-    return value
-
-
 def top_metrics(kind: Kind, answers: Answers) -> Answer:
-    keys = [_sort_entry(entry) for entry in _listed(kind.options.get("sort", []))]
     rows = [(index, row) for index, answer in answers for row in answer.get("top", [])]
-
-    def rank(row: Mapping[str, Any]) -> Any:
-        pairs = zip(keys, row["sort"], strict=True)
-        return tuple((descending if down else ascending)(_number(value)) for (_, down), value in pairs)
-
-    rows.sort(key=lambda entry: (rank(entry[1]), entry[0]))
-    return {"top": [row for _, row in rows[: kind.options.get("size", 1)]]}
+    return {"top": [row for _, row in _sorted(kind, rows)[: kind.options.get("size", 1)]]}
 
 
-def _listed(given: Any) -> list[Any]:
-    return given if isinstance(given, list) else [given]
+Row = tuple[str, Mapping[str, Any]]
 
 
-def _sort_entry(entry: Any) -> tuple[str, bool]:
-    if isinstance(entry, str):
-        return entry, entry == "_score"
-    name, order = next(iter(entry.items()))
-    order = order.get("order", "asc") if isinstance(order, dict) else order
-    return name, order == "desc"
+def _sorted(kind: Kind, rows: Sequence[Row]) -> list[Row]:
+    """By the values that each has in `sort`; ties by index, each index's own in its order."""
+    keys = _sort_keys(kind.options.get("sort"))
+    columns = [_comparable([row["sort"][place] for _, row in rows]) for place in range(len(keys))]
+
+    def rank(place: int) -> Any:
+        found = [
+            (descending if down else ascending)(column[place], missing_last=last)
+            for (down, last), column in zip(keys, columns, strict=True)
+        ]
+        return found, rows[place][0], place
+
+    return [rows[place] for place in sorted(range(len(rows)), key=rank)]
+
+
+def _comparable(values: Sequence[Any]) -> Sequence[Any]:
+    """A date may be a number in one index and a text in another; addresses do not go by their text."""
+    texts = [value for value in values if isinstance(value, str)]
+    if texts and any(isinstance(value, int | float) for value in values):
+        return [_date(value) for value in values]
+    try:
+        addresses = {text: ipaddress.ip_address(text) for text in texts}
+    except ValueError:
+        return values
+    numbers = {
+        text: int(address) if address.version == 6 else int(ipaddress.IPv6Address(f"::ffff:{address}"))
+        for text, address in addresses.items()
+    }
+    return [numbers.get(value, value) if isinstance(value, str) else value for value in values]
+
+
+def _date(value: Any) -> Any:
+    try:
+        return dates.as_date_span("", value)[0] / 1000 if isinstance(value, str) else value
+    except RequestError:
+        return value
+
+
+def _sort_keys(given: Any) -> list[tuple[bool, bool]]:
+    """Of each key: whether it goes down, and whether missing values are last."""
+    found = []
+    for entry in given if isinstance(given, list) else [given]:
+        for name, order in entry.items() if isinstance(entry, dict) else [(entry, None)]:
+            options = order if isinstance(order, dict) else {"order": order}
+            down = options.get("order") or ("desc" if name == "_score" else "asc")
+            found.append((down == "desc", options.get("missing") != "_first"))
+    return found
 
 
 def _keys(bucket: Mapping[str, Any]) -> Answer:

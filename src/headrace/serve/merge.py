@@ -160,6 +160,7 @@ _ASKS: Final[dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]]] = {
     "date_histogram": buckets.ask_histogram,
     "range": buckets.ask_unkeyed,
     "date_range": buckets.ask_unkeyed,
+    "ip_range": buckets.ask_unkeyed,
     "top_hits": buckets.ask_top,
 }
 
@@ -176,6 +177,7 @@ _MERGES: Final[dict[str, Callable[[Kind, Answers], Answer]]] = {
     "date_histogram": buckets.histogram,
     "range": buckets.ranges,
     "date_range": buckets.ranges,
+    "ip_range": buckets.ranges,
     "filters": buckets.filters,
     "filter": buckets.single,
     "missing": buckets.single,
