@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from headrace.core.together import together
+from headrace.core.together import first_of, together
 
 pytestmark = pytest.mark.anyio
 
@@ -57,3 +58,26 @@ async def test_an_error_of_one_comes_out_as_it_is_and_ends_the_others() -> None:
 
 async def test_nothing_is_done_at_once() -> None:
     await together([])
+
+
+async def test_the_first_that_ends_ends_the_others() -> None:
+    cancelled: list[str] = []
+
+    async def wait() -> None:
+        try:
+            await anyio.sleep_forever()
+        except BaseException:
+            cancelled.append("waited")
+            raise
+
+    with anyio.fail_after(2):
+        await first_of([wait, anyio.lowlevel.checkpoint])
+    assert ["waited"] == cancelled
+
+
+async def test_an_error_of_the_first_is_raised_as_it_is() -> None:
+    async def fail() -> None:
+        raise ValueError("mine")
+
+    with anyio.fail_after(2), pytest.raises(ValueError, match="mine"):
+        await first_of([anyio.sleep_forever, fail])
