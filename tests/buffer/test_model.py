@@ -19,6 +19,7 @@ from headrace.buffer.reader import LogReader, Lost, open_log
 from headrace.buffer.staging import StagedRequest
 from headrace.buffer.writer import Bounds, Buffer
 from headrace.core.clock import SystemClock
+from headrace.core.errors import Retryable
 
 LOGS = ("a", "b", "c")
 SUBSCRIBERS = ("one", "push:two/..")
@@ -99,8 +100,18 @@ class BufferMachine(RuleBasedStateMachine):
     def add_piece(self, log: str, count: int, pad: int) -> None:
         staged, entries = self.staged[-1]
         entry = self.entry(log, count, min(pad, 3000))
-        self.do(staged.add(entry))
-        entries.append(entry)
+        try:
+            self.do(staged.add(entry))
+        except Retryable:
+            self.too_late()
+        else:
+            entries.append(entry)
+
+    def too_late(self) -> None:
+        """The file grew to four times its size meanwhile: all large requests have to be sent again."""
+        assert self.buffer.status().files > 1
+        while self.staged:
+            self.do(self.staged.pop()[0].abandon())
 
     @precondition(lambda self: self.staged)
     @rule(finish=st.booleans())
@@ -109,8 +120,12 @@ class BufferMachine(RuleBasedStateMachine):
         if not finish:
             self.do(staged.abandon())
             return
-        self.do(staged.finish())
-        self.accept(entries)
+        try:
+            self.do(staged.finish())
+        except Retryable:
+            self.too_late()
+        else:
+            self.accept(entries)
 
     @rule(subscriber=st.sampled_from(SUBSCRIBERS), log=logs)
     def subscribe(self, subscriber: str, log: str) -> None:
@@ -158,12 +173,13 @@ class BufferMachine(RuleBasedStateMachine):
                 try:
                     found = self.read_all(log, at)
                 except Lost as lost:
-                    assert at <= lost.first < lost.end <= len(self.model[log])
-                    assert self.model[log][at : lost.first] == self.before(log, at, lost.first)
-                    at = lost.end
+                    gap = lost.first, lost.end
                 else:
                     assert self.model[log][at:] == found
                     break
+                assert at <= gap[0] < gap[1] <= len(self.model[log])
+                assert self.model[log][at : gap[0]] == self.before(log, at, gap[0])
+                at = gap[1]
             assert len(self.model[log]) == self.readers[log].end() == self.buffer.accepted(log)
 
     @invariant()

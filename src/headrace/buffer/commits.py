@@ -106,9 +106,10 @@ class CommitThread:
         place = self._answers.find(key, self._clock.time())
         return self._stored_answer(key, place.file) if place else None
 
-    def seal(self) -> None:
-        """In the thread: go on in a new file, so that readers can pass what is bad in this one."""
-        self._roll()
+    def seal(self, *, at_once: bool) -> None:
+        """In the thread: go on in a new file; with large requests on their way only where `at_once`."""
+        if at_once or not self._stages:
+            self._roll()
 
     def release(self, path: Path, *, damaged: bool) -> None:
         """In the thread: a file that is not needed goes, its answers stay. Raises Retryable, StoreError."""
@@ -188,7 +189,8 @@ class CommitThread:
         try:
             return self._transact(group)
         except StoreError as error:
-            if not chain.is_damage(error) or isinstance(error.__cause__, sqlite3.OperationalError):
+            if self._sequence == chain.first_of(self._path):
+                # A fresh file, and that is no good either: it is not the file.
                 raise Retryable(f"nothing was accepted: {error}") from error
             # The newest file is bad: its readers get what can be read of it, the rest goes into the next.
             bad = self._path

@@ -151,7 +151,7 @@ class LogReader:
                 file = file or self._beginning(path, node)
             except StoreError as error:
                 # One file that cannot be read costs no other; whether anything is lost, the numbers tell.
-                if not chain.is_damage(error):
+                if isinstance(error, ReplacedBuffer) or not chain.is_damage(error):
                     raise
                 report_damage(self._directory, path, str(error))
                 self._unreadable = path

@@ -191,7 +191,7 @@ class Buffer:
                 file.damaged = True
                 event(log.error, "buffer.file_damaged", file=str(file.path), error=reason)
                 if file is self._holdings.files[-1]:
-                    await self._seal(file)
+                    await self._seal(file, at_once=True)
 
     async def _seal_passed(self) -> None:
         """The newest file cannot go: where nobody needs a large one, a new one lets it go next time."""
@@ -199,11 +199,11 @@ class Buffer:
         if newest.bytes * 4 < self._bounds.one_file or not newest.parts:
             return
         if newest.passed(self._holdings.least):
-            await self._seal(newest)
+            await self._seal(newest, at_once=False)
 
-    async def _seal(self, newest: FileFacts) -> None:
+    async def _seal(self, newest: FileFacts, *, at_once: bool) -> None:
         try:
-            await self._called(self._thread.seal)
+            await self._called(partial(self._thread.seal, at_once=at_once))
         except HeadraceError as error:
             event(log.warning, "buffer.new_file_failed", file=str(newest.path), error=str(error))
 
