@@ -44,7 +44,7 @@ NAMED: Final = {
 _JAVA: Final = {
     "yyyy": "%Y", "uuuu": "%Y", "yy": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "M": "%m", "dd": "%d",
     "d": "%d", "DDD": "%j", "HH": "%H", "H": "%H", "hh": "%I", "h": "%I", "a": "%p", "mm": "%M", "m": "%M",
-    "ss": "%S", "s": "%S", "EEEE": "%A", "EEE": "%a", "E": "%a", "XXX": "%:z", "XX": "%z", "X": "%#z",
+    "ss": "%S", "s": "%S", "EEEE": "%A", "EEE": "%a", "E": "%a", "X" * 3: "%:z", "XX": "%z", "X": "%#z",
     "xxx": "%:z", "xx": "%z", "ZZZZZ": "%:z", "ZZ": "%z", "Z": "%z",
 }  # fmt: skip
 
