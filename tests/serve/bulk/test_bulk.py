@@ -7,6 +7,8 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -429,6 +431,14 @@ class TestAKey:
         first, second = (served.bulk(body, headers={"Idempotency-Key": "k1"}) for _ in range(2))
         assert [("create", 201)] == items(second)
         assert first.content == second.content
+
+    def test_requests_at_once_under_one_key_are_one(self, served: Service) -> None:
+        """A client that gave up waiting sends again while the first is under way."""
+        with ThreadPoolExecutor(8) as pool:
+            send = partial(served.bulk, self.BODY, headers={"Idempotency-Key": "k1"})
+            answers = {done.result().content for done in [pool.submit(send) for _ in range(8)]}
+        assert 1 == len(answers) == len(served.stored())
+        assert {} == served.push.keys._held
 
     def test_a_refused_request_may_be_sent_again(self, served: Service) -> None:
         assert 400 == served.bulk(b"no\n", headers={"Idempotency-Key": "k1"}).status_code

@@ -36,7 +36,8 @@ SCRIPTS: Final = (
 def check(document: bytes) -> Refusal | None:
     """What is wrong with a document."""
     try:
-        document.decode()
+        if not document.isascii():
+            document.decode()
         syntax(document)
     except FAULTS as error:
         return unreadable(error, document)

@@ -38,6 +38,7 @@ class Items:
         self._brief = brief
         self._forced = '"forced_refresh":true,' if forced else ""
         self._prefixes: dict[str, str] = {}
+        self._heads: dict[tuple[str, str], str] = {}
 
     def of(self, placed: Placed) -> Iterable[str]:
         """The items of one run."""
@@ -57,7 +58,7 @@ class Items:
         name = NAMES[run.op]
         if self._brief:
             return [f'{{"{name}":{{"status":201}}}}'] * run.count
-        head = f'{{"{name}":{{"_index":{text(target.index)},"_id":'
+        head = self._head(name, target)
         middle = f',"result":"created",{SHARDS},"_seq_no":'
         tail = ',"_primary_term":1,"status":201}}'
         if any(run.ids):
@@ -68,6 +69,13 @@ class Items:
             return [f'{head},"_version":{n + 1}{middle}{n}{tail}' for n in range(first, first + run.count)]
         head += f'"{self._prefix(target)}'
         return [f'{head}{n}","_version":{n + 1}{middle}{n}{tail}' for n in range(first, first + run.count)]
+
+    def _head(self, name: str, target: Target) -> str:
+        """How an item begins, up to its id."""
+        head = self._heads.get((name, target.log))
+        if head is None:
+            head = self._heads[name, target.log] = f'{{"{name}":{{"_index":{text(target.index)},"_id":'
+        return head
 
     def _ids(self, ids: list[str | None], first: int, target: Target) -> list[str]:
         """Ids as JSON."""
@@ -123,7 +131,7 @@ class Items:
         seq = outcome.seq if outcome.seq >= 0 else outcome.record
         shards = NO_SHARDS if outcome.result == "noop" else SHARDS
         return (
-            f'{{"{NAMES[op]}":{{"_index":{text(target.index)},"_id":{key},"_version":{seq + 1},'
+            f'{self._head(NAMES[op], target)}{key},"_version":{seq + 1},'
             f'"result":"{outcome.result}",{self._forced}{shards},"_seq_no":{seq},"_primary_term":1,'
             f'"status":{outcome.status}}}}}'
         )

@@ -41,8 +41,10 @@ class Section:
         self.ops.append(run.op * run.count)
         self.ids += run.ids or [None] * run.count
         self.lines += run.documents
-        self.bodies.update((first + place, body) for place, body in run.bodies.items())
-        self.if_seq.update((first + place, seq) for place, seq in run.if_seq.items())
+        for place, body in run.bodies.items():
+            self.bodies[first + place] = body
+        for place, seq in run.if_seq.items():
+            self.if_seq[first + place] = seq
         self.count += run.count
         return first
 
