@@ -255,7 +255,7 @@ def test_pages_by_score_give_each_document_once(
     """Scores that differ, and ties of them, in one index and in several."""
     with tempfile.TemporaryDirectory() as folder:
         parts, whole = _split(Path(folder), documents)
-        should = [{"term": {"k": "a"}}, {"term": {"b": True}}, {"exists": {"field": "n"}}]
+        should: list[Any] = [{"term": {"k": "a"}}, {"term": {"b": True}}, {"exists": {"field": "n"}}]
         request = SearchRequest(
             query={"bool": {"must": [{"match": {"t": "word"}}], "should": should}},
             sort=(SortKey("_score", descending=True), SortKey("f")),

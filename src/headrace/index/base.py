@@ -79,7 +79,7 @@ class SearchRequest:
     post_filter: narrows hits and total, not the aggregations
     min_score: leaves out what scores less, of hits, total and aggregations
     scores: wanted even where hits are sorted by fields
-    now: microseconds since 1970 that `now` in dates means, the same for all indexes asked; None is this moment
+    now: microseconds since 1970 that `now` in dates means, the same for all indexes; None is this moment
     """
 
     query: Json = None

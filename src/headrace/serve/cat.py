@@ -33,7 +33,9 @@ def routes(reads: Reads) -> list[BaseRoute]:
     async def indices(request: Request) -> Response:
         named = _named(reads, request)
         unit = request.query_params.get("bytes")
-        rows = await in_thread(lambda: [_row(each, unit) for each in sorted(named, key=lambda n: n.name)])
+        rows = await in_thread(
+            lambda: [_row(reads, each, unit) for each in sorted(named, key=lambda each: each.name)]
+        )
         return table(request, rows)
 
     async def total(request: Request) -> Response:
@@ -102,14 +104,14 @@ def _named(reads: Reads, request: Request) -> list[Named]:
     return reads.named(request.path_params.get("index", ""), request.query_params)
 
 
-def _row(named: Named, unit: str | None) -> Row:
-    stats = named.reader.stats()
+def _row(reads: Reads, named: Named, unit: str | None) -> Row:
+    stats, target = named.reader.stats(), reads.indices.target(named.name)
     size = _bytes(stats.size) if unit is None else str(stats.size // _factor(unit))
     return {
         "health": "green",
         "status": "open",
         "index": named.name,
-        "uuid": named.name,
+        "uuid": named.name if target is None else target.uuid,
         "pri": "1",
         "rep": "0",
         "docs.count": str(stats.documents),
