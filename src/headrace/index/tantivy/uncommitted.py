@@ -45,10 +45,10 @@ class Uncommitted:
 
     def hold(self, rows: pl.DataFrame, deleted: Collection[str] = ()) -> None:
         """Rows with ID, SEQ, SOURCE as added, and ids whose documents were deleted before that."""
-        gone = pl.DataFrame({ID: list(deleted)}, schema={ID: pl.String}).with_columns(
-            pl.lit(None, dtype=pl.Int64).alias(SEQ), pl.lit(None, dtype=pl.String).alias(SOURCE)
-        )
-        frame = pl.concat([gone, rows.select(ID, SEQ, SOURCE)])
+        frame = rows.select(ID, SEQ, SOURCE)
+        if deleted:
+            gone = pl.DataFrame({ID: list(deleted), SEQ: None, SOURCE: None}, schema=frame.schema)
+            frame = pl.concat([gone, frame])
         self._bytes += int(frame.estimated_size())
         if self._bytes > self._limit:
             self.hide_all()

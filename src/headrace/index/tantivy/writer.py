@@ -270,6 +270,8 @@ class Writer:
     def _documents(self, ids: Sequence[str]) -> Known:
         """The documents of these ids as the log has made them so far."""
         index, _ = self._ready()
+        if not ids:
+            return {}
         if self._uncommitted.hides(ids):
             self._commit()
         found = self._uncommitted.find(ids)
