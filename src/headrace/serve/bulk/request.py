@@ -30,6 +30,9 @@ KNOWN: Final = PARAMETERS | requests.SOURCE | {"type", "list_executed_pipelines"
 IN_THREAD: Final = 1 << 20
 """Bytes from which on a piece is looked at beside the event loop, which has others to answer."""
 
+PART: Final = 256 << 10
+"""About so many characters of a large answer are sent at once: each part costs a change of threads."""
+
 
 async def bulk(push: Push, request: Request) -> Response:
     """`_bulk`. Raises RequestError for what refuses the whole request."""
@@ -197,9 +200,12 @@ class OneBulk:
 
     def _parts(self, *, brief: bool) -> Iterator[bytes]:
         writer = self._items(brief=brief)
-        yield self._head(brief=brief).encode()
-        comma = ""
-        for placed in self._placed:
-            yield (comma + ",".join(writer.of(placed))).encode()
-            comma = ","
-        yield b"]}"
+        held, size = [self._head(brief=brief)], 0
+        for number, placed in enumerate(self._placed):
+            written = ("," if number else "") + ",".join(writer.of(placed))
+            held.append(written)
+            size += len(written)
+            if size >= PART:
+                yield "".join(held).encode()
+                held, size = [], 0
+        yield ("".join(held) + "]}").encode()
