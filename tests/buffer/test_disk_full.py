@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from buffer.buffers import MB, bodies, entry, opened
-from headrace.buffer.acks import acknowledge, subscribe
+from headrace.buffer.acks import acknowledge, subscribe, subscriptions
 from headrace.buffer.writer import Bounds
 from headrace.core.errors import Retryable
 
@@ -39,6 +39,8 @@ async def test_a_full_disk_refuses_and_forgets_nothing(small: Path) -> None:
     subscribe(small, "p", "a")
     noise = random.Random(1)
     accepted: list[str] = []
+    filler = small / "filler"
+    filler.write_bytes(bytes(200_000))
     async with opened(small, BOUNDS) as buffer:
         refused = 0
         for _ in range(60):
@@ -52,6 +54,10 @@ async def test_a_full_disk_refuses_and_forgets_nothing(small: Path) -> None:
             accepted.append(line)
         assert refused > 5
         assert accepted == bodies(small, "a")
+        with pytest.raises(Retryable, match=r"free some space"):
+            acknowledge(small, "p", {"a": 1}, incarnation=buffer.incarnation)
+        assert {"p": {"a": 0}} == subscriptions(small)
+        filler.unlink()
         acknowledge(small, "p", {"a": len(accepted)}, incarnation=buffer.incarnation)
         buffer.look()
         await buffer.release_files()

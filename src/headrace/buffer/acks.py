@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from headrace.buffer.base import Acknowledged
-from headrace.core.errors import StoreError
+from headrace.core.errors import Retryable, StoreError
 
 FOLDER: Final = "acks"
 SUFFIX: Final = ".json"
@@ -68,7 +68,7 @@ def acknowledge(directory: Path, subscriber: str, positions: Acknowledged, *, in
     """Say that every record before these is durable in the subscriber's index, or of no use to it.
 
     Only logs it is subscribed to are noted: a position that comes late cannot bring a subscription back.
-    Returns whether any was.
+    Returns whether any was. Raises Retryable (no space), StoreError.
     """
     if not (directory / FOLDER).is_dir():
         return False
@@ -190,8 +190,13 @@ def _read(path: Path) -> Subscription | None:
 def _write(directory: Path, subscription: Subscription) -> None:
     path = _path(directory, subscription.subscriber)
     staged = path.with_suffix(".tmp")
-    staged.write_bytes(msgspec.json.encode(subscription))
-    staged.replace(path)
+    try:
+        staged.write_bytes(msgspec.json.encode(subscription))
+        staged.replace(path)
+    except OSError as error:
+        # The position stays as it was: what it holds is only held longer.
+        staged.unlink(missing_ok=True)
+        raise Retryable(f"{path}: cannot be written ({error.strerror}), free some space") from error
 
 
 def passed_by_all(subscribed: Mapping[str, Mapping[str, int]]) -> dict[str, int]:

@@ -22,6 +22,11 @@ SUFFIX: Final = ".sqlite"
 QUARANTINED: Final = ".corrupt"
 STAGED: Final = "next.tmp"
 BESIDE: Final = ("-wal", "-shm", "-journal")
+DAMAGE: Final = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FORMAT}
+)
+"""Of SQLite's codes; that it could not read, open or make a file says nothing of what is in it."""
+
 DIGITS: Final = 20
 LOG_BYTES: Final = 64 << 20
 ANY_LOG: Final = ""
@@ -110,9 +115,26 @@ def open_newest(path: Path) -> sqlite3.Connection:
     return database
 
 
-def open_for_reading(path: Path) -> sqlite3.Connection | None:
-    """None: gone, or made a moment ago and still empty. Raises StoreError, Retryable."""
-    return open_reader(path, application_id=APPLICATION_ID, version=VERSION)
+def open_for_reading(path: Path, *, sealed: bool = False) -> sqlite3.Connection | None:
+    """None: gone, or empty. `sealed`: there is a newer one. Raises StoreError, Retryable."""
+    final = sealed and not has_log(path)
+    return open_reader(path, application_id=APPLICATION_ID, version=VERSION, final=final)
+
+
+def has_log(path: Path) -> bool:
+    """Whether some of what was committed may still be in the file's log, and not in the file."""
+    try:
+        return path.with_name(path.name + BESIDE[0]).stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def settle(database: sqlite3.Connection) -> None:
+    """Bring all of it into the file and close; on a full disk its log stays, and is read with it."""
+    with suppress(sqlite3.Error):
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with suppress(sqlite3.Error):
+        database.close()
 
 
 def beginning_of(database: sqlite3.Connection, path: Path) -> Beginning:
@@ -130,8 +152,8 @@ def is_damage(error: Fatal) -> bool:
     cause = error.__cause__
     if not isinstance(cause, sqlite3.Error):
         return not isinstance(cause, OSError) and "newer headrace" not in str(error)
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    return code not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
+    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    return code in DAMAGE
 
 
 def start_of(starts: Mapping[str, int], log: str) -> int:

@@ -134,7 +134,7 @@ class CommitThread:
 
     def _stored(self, key: str, file: int) -> bytes | None:
         path = chain.file_of(self._directory, file)
-        database = chain.open_for_reading(path)
+        database = chain.open_for_reading(path, sealed=path != self._path)
         if database is None:
             return None
         with closing(database), explained(path):
@@ -162,7 +162,7 @@ class CommitThread:
                 self._work(group)
             if task is not None:
                 task()
-        self._database.close()
+        chain.settle(self._database)
 
     def _work(self, group: Sequence[Work]) -> None:
         try:
@@ -238,6 +238,5 @@ class CommitThread:
         old, self._database = self._database, new
         self._path = chain.file_of(self._directory, beginning.first)
         self._roll_at = self._file_bytes
-        with contextlib.suppress(sqlite3.Error):
-            old.close()
+        chain.settle(old)
         self._tell(Committed([], bytes=self._size(), created=self._path))

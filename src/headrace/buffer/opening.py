@@ -107,6 +107,8 @@ def _sweep(directory: Path) -> None:
 def _sound(directory: Path) -> Iterable[_Read]:
     for path in chain.files(directory):
         try:
+            if chain.has_log(path):
+                chain.settle(chain.open_newest(path))
             yield _read(path)
         except StoreError as error:
             if not chain.is_damage(error):

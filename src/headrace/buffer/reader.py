@@ -17,7 +17,7 @@ from headrace.buffer import chain
 from headrace.buffer.acks import report_damage
 from headrace.buffer.base import Stored
 from headrace.buffer.rows import COLUMNS, Damaged, Row, unpack
-from headrace.core.errors import Retryable, StoreError
+from headrace.core.errors import HeadraceError, Retryable, StoreError
 from headrace.core.state import explained
 
 ENTRIES: Final = 256
@@ -144,15 +144,19 @@ class LogReader:
         raise Retryable(f"{self._directory}: its files change faster than they can be opened")
 
     def _look(self, known: dict[tuple[Path, int], Known]) -> Iterator[Known]:
-        for path in chain.files(self._directory):
+        paths = chain.files(self._directory)
+        for path in paths:
             node = path.stat().st_ino
             file = known.get((path, node))
             try:
-                file = file or self._beginning(path, node)
+                file = file or self._beginning(path, node, sealed=path != paths[-1])
             except StoreError as error:
                 # One file that cannot be read costs no other; whether anything is lost, the numbers tell.
-                if isinstance(error, ReplacedBuffer) or not chain.is_damage(error):
+                if isinstance(error, ReplacedBuffer):
                     raise
+                if not chain.is_damage(error):
+                    self._listed = -1, 0
+                    raise _for_now(error) from error
                 report_damage(self._directory, path, str(error))
                 self._unreadable = path
                 self._listed = -1, 0
@@ -160,8 +164,8 @@ class LogReader:
             self._unreadable = None
             yield file
 
-    def _beginning(self, path: Path, node: int) -> Known:
-        database = chain.open_for_reading(path)
+    def _beginning(self, path: Path, node: int, *, sealed: bool) -> Known:
+        database = chain.open_for_reading(path, sealed=sealed)
         if database is None:
             if path.exists():
                 raise StoreError(f"{path}: damaged (empty)")
@@ -180,7 +184,8 @@ class LogReader:
     def _reading(self, file: Known) -> Iterator[sqlite3.Connection]:
         if self._open is None or self._open[0] != file:
             self.close()
-            database = chain.open_for_reading(file.path)
+            sealed = file != self._known[-1]
+            database = chain.open_for_reading(file.path, sealed=sealed)
             if database is None:
                 raise Retryable(f"{file.path}: gone while it was to be read")
             self._open = file, database
@@ -194,8 +199,10 @@ class LogReader:
             with self._reading(file) as database:
                 self._collect(database, file, after, size, found)
         except StoreError as error:
-            if isinstance(error, Lost) or not chain.is_damage(error):
+            if isinstance(error, Lost):
                 raise
+            if not chain.is_damage(error):
+                raise _for_now(error) from error
             report_damage(self._directory, file.path, str(error))
             if not found:
                 raise self._lost(after, self._past_damage(file, after, following), file) from error
@@ -257,3 +264,8 @@ class LogReader:
 
 class ReplacedBuffer(StoreError):
     """The folder holds another buffer than the one that was read until now (PROTOCOL 9)."""
+
+
+def _for_now(error: StoreError) -> HeadraceError:
+    """What SQLite could not do (a full disk, no descriptors) may be possible later; the rest is final."""
+    return Retryable(str(error)) if isinstance(error.__cause__, sqlite3.Error) else error

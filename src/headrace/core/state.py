@@ -46,12 +46,18 @@ def open_database(path: Path, *, application_id: int, version: int, migrate: Mig
         return database
 
 
-def open_reader(path: Path, *, application_id: int, version: int) -> sqlite3.Connection | None:
-    """Open for reading beside the writer, also from another process; None where there is no file (yet)."""
+def open_reader(
+    path: Path, *, application_id: int, version: int, final: bool = False
+) -> sqlite3.Connection | None:
+    """Open for reading beside the writer, also from another process; None where there is no file (yet).
+
+    `final`: nobody writes the file any more and it has no log beside it; then it can be read on a full
+    disk too, where the index of that log could not be made.
+    """
     if not path.exists() or not path.stat().st_size:
         return None
     with explained(path):
-        database = _connect(path, "ro")
+        database = _connect(path, "ro&immutable=1" if final else "ro")
         try:
             if not _version(database):
                 # Created a moment ago, its first transaction is still to come.
