@@ -177,5 +177,7 @@ class Applying(Protocol):
     """An index that can tell what became of operations (PROTOCOL 19); one that cannot takes only appends."""
 
     def outcomes(self) -> list[Outcome]:
-        """Of the last `write`: one per row of `Operations.conditional`, in record order."""
+        """Of the last `write`: one per row of `Operations.conditional`, in record order.
+
+        None of records that were committed before: a replay's overlap is not told again."""
         ...
