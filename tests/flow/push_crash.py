@@ -6,6 +6,8 @@ acknowledged has to be there once, and whatever was not, at most once.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import random
@@ -171,9 +173,11 @@ class PushCampaign:
             with urllib.request.urlopen(request, timeout=40) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
-            return error.code, error.read()
-        except (OSError, ValueError):
-            return 0, None
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                return error.code, error.read()
+        except (OSError, ValueError, http.client.HTTPException):
+            pass
+        return 0, None
 
     # Afterwards
 
@@ -220,7 +224,8 @@ class PushCampaign:
         doubled = [number for number, times in found.items() if times > 1]
         missing = sorted(self.acknowledged - self.deleted - self.unsure - set(found))
         undead = sorted(self.deleted & set(found))
-        assert ([], [], []) == (missing[:5], doubled[:5], undead[:5])
+        wrong = {"missing": missing, "doubled": doubled, "deleted, and there": undead}
+        assert not any(wrong.values()), {what: (len(which), which[:9]) for what, which in wrong.items()}
         assert len(self.acknowledged) > self.kills
 
     def _log(self) -> str:

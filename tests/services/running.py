@@ -60,6 +60,19 @@ class Running:
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
+    def push(self, path: str, lines: str) -> tuple[int, dict[str, str], Any]:
+        """POST newline-delimited JSON: status, headers (lower case) and decoded body."""
+        request = urllib.request.Request(
+            self.base + path, lines.encode(), {"content-type": "application/x-ndjson"}, method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                return answer.status, headers, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            headers = {name.lower(): value for name, value in error.headers.items()}
+            return error.code, headers, json.loads(error.read())
+
     def until(self, condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -87,7 +87,16 @@ class WritePath:
             for name, config in self._settings.pipelines.items()
             if name not in pipelines
         }
-        return Push(self.indices, self.buffer, applier, pipelines=pipelines, others=others, refusing=refusing)
+        formats = {name: self._settings.pipelines[name].source_options.format for name in pipelines}
+        return Push(
+            self.indices,
+            self.buffer,
+            applier,
+            pipelines=pipelines,
+            formats=formats,
+            others=others,
+            refusing=refusing,
+        )
 
     async def run(self) -> None:
         """Until cancelled: release what everybody has read."""
