@@ -12,7 +12,7 @@ import pytest
 
 from buffer.buffers import MB, bodies, entry, opened
 from headrace.buffer import chain
-from headrace.buffer.acks import damage_reports, subscribe
+from headrace.buffer.acks import acknowledge, damage_reports, report_damage, subscribe
 from headrace.buffer.opening import JUMP
 from headrace.buffer.reader import LogReader, Lost, open_log
 from headrace.buffer.writer import Bounds
@@ -227,3 +227,20 @@ async def test_a_position_beyond_the_end_is_a_fatal_explained_state(tmp_path: Pa
         with pytest.raises(StoreError, match=r"position 2 is beyond the end of log 'a' \(1\)"):
             reader.read(2, size=1000)
         reader.close()
+
+
+async def test_a_file_found_damaged_is_put_aside_and_not_deleted(tmp_path: Path) -> None:
+    """What could be read of it was read; the file itself is kept for whoever wants to look."""
+    await written(tmp_path)
+    bad = chain.files(tmp_path)[0]
+    async with opened(tmp_path, BOUNDS) as buffer:
+        report_damage(tmp_path, bad, "checksum mismatch")
+        await buffer.heed_damage()
+        assert [bad.name] == buffer.status().damaged
+        acknowledge(tmp_path, "p", {"a": buffer.accepted("a")}, incarnation=buffer.incarnation)
+        buffer.look()
+        assert await buffer.release_files() > 1
+        await buffer.heed_damage()
+        assert [] == buffer.status().damaged
+        assert [f"{bad.name}.corrupt"] == buffer.status().quarantined
+        assert {} == damage_reports(tmp_path)
