@@ -1,7 +1,8 @@
 """Every scenario's request, answered by an index that the real writer wrote.
 
 A scenario is `tests/scenarios/NNNN-topic.yaml`: the body of a search, and the part of the answer that it
-expects: `ids` (in any order), `order` (exactly), or an error's status and part of its reason.
+expects: `ids` (in any order), `order` (exactly), or an error's status and part of its reason. `index` names
+another than `flights`; `_NAME.yaml` has its documents, and its `fields` or Elasticsearch's `mappings`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from starlette.testclient import TestClient
 from built import Readers
 from headrace.core.clock import SystemClock
 from headrace.index.base import IndexContext
+from headrace.index.mapping import from_elasticsearch
 from headrace.index.tantivy import Settings, create
 from headrace.index.tantivy.reader import TantivyReader
 from headrace.model import RECORD, Batch, Decoded, Position, RawBatch
@@ -41,36 +43,55 @@ class Decoded1:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    directory = tmp_path_factory.mktemp("flights")
-    given = YAML(typ="safe").load(FOLDER / "_flights.yaml")
-    anyio.run(_write, directory, given["fields"], given["documents"])
-    app = Starlette(routes=search.routes(Readers({"flights": TantivyReader(directory)})))
+    readers = {}
+    for path in FOLDER.glob("_*.yaml"):
+        name, given = path.stem.removeprefix("_"), YAML(typ="safe").load(path)
+        directory = tmp_path_factory.mktemp(name)
+        anyio.run(_write, directory, _options(given), given["documents"])
+        readers[name] = TantivyReader(directory)
+    app = Starlette(routes=search.routes(Readers(readers)))
     with TestClient(app) as client:
         yield client
 
 
-async def _write(directory: Path, fields: dict[str, Any], documents: list[dict[str, Any]]) -> None:
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    if "fields" in given:
+        return {"fields": given["fields"]}
+    return from_elasticsearch(given["mappings"], given.get("settings", {})).options
+
+
+async def _write(directory: Path, options: dict[str, Any], documents: list[dict[str, Any]]) -> None:
     """Two commits, so that there are two segments."""
     keyed = [{"key": document["_id"], **document} for document in documents]
-    settings = Settings(fields={**fields, "key": "keyword"}, id="key")
+    settings = Settings(**{**options, "fields": {**options["fields"], "key": "keyword"}, "id": "key"})
     index = create(settings, IndexContext("flights", directory, SystemClock()))
     await index.open()
     for first in (0, 3):
         part = keyed[first : first + 3]
         rows = [{name: value for name, value in document.items() if name != "_id"} for document in part]
-        records = pl.Series(RECORD, range(first, first + len(part)), pl.Int64)
-        frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(records)
+        frames = _frames(rows, first)
         raw = RawBatch("p", first, Position(first + len(part)), b"", Decoded1(), 1, "here", 0.0)
-        assert [] == await index.write(Batch(f"b{first}", "flights", raw, (frame,), len(part)))
+        assert [] == await index.write(Batch(f"b{first}", "flights", raw, frames, len(part)))
         await index.commit()
     await index.close()
+
+
+def _frames(rows: list[dict[str, Any]], first: int) -> tuple[pl.DataFrame, ...]:
+    """One frame, or one for each record where the same field is a value in one and a list in another."""
+    shapes = {(name, isinstance(value, list)) for row in rows for name, value in row.items()}
+    apart = len(shapes) > len({name for name, _ in shapes})
+    frames = []
+    for at, part in enumerate([[row] for row in rows] if apart else [rows], start=first):
+        numbers = pl.Series(RECORD, range(at, at + len(part)), pl.Int64)
+        frames.append(pl.DataFrame(part, infer_schema_length=None).with_columns(numbers))
+    return tuple(frames)
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_scenario(client: TestClient, path: Path) -> None:
     scenario = YAML(typ="safe").load(path)
     request = {name: value for name, value in scenario["request"].items() if value is not None}
-    answer = client.post("/flights/_search", json=request)
+    answer = client.post(f"/{scenario.get('index', 'flights')}/_search", json=request)
     expected, body = scenario["expect"], answer.json()
     assert expected.get("status", 200) == answer.status_code, body
     if "error" in expected:

@@ -312,3 +312,17 @@ def test_a_first_page_is_as_right_with_several_values_as_with_one(tmp_path: Path
             page = reader.search(SearchRequest(sort=[SortKey(field, True)], size=2)).hits
             assert first == [json.loads(hit.source)["key"] for hit in page]
             assert [*first, *range(first[1] - 1, -1, -1)] == order(reader, field, descending=True)
+
+
+@pytest.mark.parametrize("values", [["12", "5"], [12.5, 5.9], ["12.5", "5.1"], [12, 5]])
+def test_coerced_values_of_a_list_have_one_place_in_a_sort(tmp_path: Path, values: list[Any]) -> None:
+    reader = mapped(tmp_path / "i", {"n": {"type": "integer"}}, [{"n": values}, {"n": 7}])
+    assert [0, 1] == order(reader, "n")
+    assert [0, 1] == order(reader, "n", descending=True)
+
+
+def test_a_normalized_keyword_is_marked_as_it_came(tmp_path: Path) -> None:
+    fields = {"k": {"type": "keyword", "normalizer": "lowercase", "ignore_above": 5}}
+    reader = mapped(tmp_path / "i", fields, [{"k": ["Abc", "too long"]}])
+    request = SearchRequest(query=term("k", "ABC"), highlight={"fields": {"k": {}}})
+    assert {"k": ["<em>Abc</em>"]} == reader.search(request).hits[0].highlight

@@ -182,8 +182,9 @@ def _fragments(text: str, target: Target, matchers: Sequence[Matcher], style: St
 
 def _marks(text: str, target: Target, matchers: Sequence[Matcher]) -> list[tuple[int, int]]:
     if _whole(target):
-        whole = target.values([text])[0]
-        return [(0, len(text))] if text and any(match(whole) for match in matchers) else []
+        indexed = [str(value) for value in target.values([text])]
+        found = text and any(match(value) for value in indexed for match in matchers)
+        return [(0, len(text))] if found else []
     # The analyzer counts characters of the text, not bytes.
     return [
         (token.char_offset_from, token.char_offset_to or token.char_offset_from)

@@ -33,6 +33,7 @@ class Target:
     raw:      asked for as `name.keyword`: whole values, not words
     source:   its path in documents, where that is another's (a multi-field)
     normalizer: what was done to its values, and so has to be done to those that are asked for
+    ignore_above, coerce: what else was done to them
     """
 
     name: str
@@ -43,14 +44,16 @@ class Target:
     raw: bool = False
     source: str = ""
     normalizer: str | None = None
+    ignore_above: int | None = None
+    coerce: bool = False
 
     def values(self, found: Sequence[Any]) -> list[Any]:
-        """Values of a document as they are indexed."""
-        if self.normalizer is None:
-            return list(found)
-        return [
-            normalized_text(value, self.normalizer) if isinstance(value, str) else value for value in found
-        ]
+        """Values of a document as they are indexed; those too long to be so are left out."""
+        if self.ignore_above is not None:
+            found = [v for v in found if not isinstance(v, str) or len(v) <= self.ignore_above]
+        if self.normalizer is not None:
+            return [normalized_text(v, self.normalizer) if isinstance(v, str) else v for v in found]
+        return [_coerced(value, self.kind) for value in found] if self.coerce else list(found)
 
     def asked(self, node: Any) -> Any:
         """A node of a query with its values changed as the field's are."""
@@ -141,7 +144,25 @@ def _declared(fields: engine.EngineSchema, name: str, path: str) -> Target:
         raw=name != path,
         source=declared.of or "",
         normalizer=declared.normalizer,
+        ignore_above=declared.ignore_above,
+        coerce=declared.coerce,
     )
+
+
+def _coerced(value: Any, kind: FieldType) -> Any:
+    """A value as `coerce` has it; what cannot be coerced is not in the column, and stays as it is."""
+    try:
+        match kind:
+            case FieldType.INTEGER | FieldType.UNSIGNED if not isinstance(value, int):
+                return int(value) if isinstance(value, str) and "." not in value else int(float(value))
+            case FieldType.FLOAT if isinstance(value, str):
+                return float(value)
+            case FieldType.BOOLEAN if isinstance(value, str):
+                return value == "true"
+            case _:
+                return value
+    except (TypeError, ValueError, OverflowError):
+        return value
 
 
 def _kept(fields: engine.EngineSchema, name: str) -> str | None:
