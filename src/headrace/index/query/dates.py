@@ -52,10 +52,24 @@ def as_date_span(
     return span(field, value, Reading(format, zone, now))
 
 
+def as_date(
+    field: str,
+    value: Scalar,
+    format: str | None = None,  # noqa: A002 (Elasticsearch's name)
+    zone: tzinfo = UTC,
+    now: int | None = None,
+) -> int:
+    """The microsecond a date begins at. Raises RequestError where it is none, or beyond what can be held."""
+    first = as_date_span(field, value, format, zone, now)[0]
+    if not DATES[0] <= first <= DATES[1]:
+        refuse(field, FieldType.DATE, value, "dates are from 1677 to 2262")
+    return first
+
+
 def span(field: str, value: Scalar, reading: Reading) -> tuple[int, int]:
     """First and last microsecond of a date as given. Raises RequestError where it is none."""
     known = formats(reading.format)
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         refuse(field, FieldType.DATE, value)
     try:
         if isinstance(value, str):
@@ -189,4 +203,15 @@ def iso(micros: int) -> str:
     return shown(micros, "strict_date_optional_time")
 
 
-__all__ = ["DATES", "Reading", "as_date_span", "floor", "iso", "plus", "span", "to_micros", "wall_floor"]
+__all__ = [
+    "DATES",
+    "Reading",
+    "as_date",
+    "as_date_span",
+    "floor",
+    "iso",
+    "plus",
+    "span",
+    "to_micros",
+    "wall_floor",
+]

@@ -63,14 +63,16 @@ class Format:
     epoch: int = 0
 
 
-def formats(given: str | None) -> tuple[Format, ...]:
+def formats(given: object) -> tuple[Format, ...]:
     """All formats of a `||`-joined list. Raises RequestError for one that is not known."""
+    if given is not None and not isinstance(given, str):
+        _unknown(str(given))
     return tuple(
-        _format(name.strip()) for name in (given or "strict_date_optional_time||epoch_millis").split("||")
+        _format(name.strip()) for name in str(given or "strict_date_optional_time||epoch_millis").split("||")
     )
 
 
-def shown(micros: int, given: str | None, zone: tzinfo = UTC) -> str:
+def shown(micros: int, given: object, zone: tzinfo = UTC) -> str:
     """A date as the first of the formats prints it."""
     return formats(given)[0].show(micros, zone)
 

@@ -126,7 +126,7 @@ def rounding(calendar: object, fixed: object, zone: tzinfo, offset: object, *, n
     """The buckets of one of `calendar_interval` and `fixed_interval`. Raises RequestError."""
     shift = interval(offset, "offset") if offset not in (None, 0) else 0
     if calendar is not None:
-        if calendar not in CALENDAR:
+        if not isinstance(calendar, str) or calendar not in CALENDAR:
             units = "minute, hour, day, week, month, quarter, year, or 1m, 1h, 1d, 1w, 1M, 1q, 1y"
             raise RequestError(
                 400,
@@ -134,7 +134,7 @@ def rounding(calendar: object, fixed: object, zone: tzinfo, offset: object, *, n
                 f"[{name}]: the supplied interval [{calendar}] could not be parsed as a calendar interval;"
                 f" have: {units}; for others use [fixed_interval]",
             )
-        return Rounding(CALENDAR[str(calendar)], 0, zone, shift)
+        return Rounding(CALENDAR[calendar], 0, zone, shift)
     length = interval(fixed, "fixed_interval")
     if length <= 0:
         raise RequestError(

@@ -78,8 +78,10 @@ def _read(kind: str, body: Any, allowed: str) -> dict[str, Any]:
 
 
 def _names(kind: str, given: Any) -> tuple[str, ...]:
-    entries = [given] if isinstance(given, str) else given
-    names = tuple(name for entry in entries for name in ([entry] if isinstance(entry, str) else entry))
+    entries = given if isinstance(given, list | tuple) else [given]
+    names = tuple(
+        name for entry in entries for name in (entry if isinstance(entry, list | tuple) else [entry])
+    )
     for name in names:
         if not isinstance(name, str):
             bad(f"[{kind}] query takes [fields] as a list of names")

@@ -150,7 +150,7 @@ class Composite(EngineBuckets):
         if value is None:
             return "null:"
         if source.dated:
-            micros = values.as_date_span(source.target.name, value, source.format, now=self.run.now)[0]
+            micros = values.as_date(source.target.name, value, source.format, now=self.run.now)
             return f"dt:{micros * 1000}"
         if source.kind == "histogram":
             return f"f64:{number(value, 'after')!r}"

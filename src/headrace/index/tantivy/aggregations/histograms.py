@@ -208,7 +208,7 @@ class DateHistogram(Steps):
                 "illegal_argument_exception",
             )
         value = spec.options[given[0]]
-        calendar = given[0] == "calendar_interval" or (given[0] == "interval" and value in CALENDAR)
+        calendar = given[0] == "calendar_interval" or (given[0] == "interval" and str(value) in CALENDAR)
         self.zone = time_zone(spec.options.get("time_zone"))
         self.rounding = rounding(
             value if calendar else None,
@@ -219,6 +219,9 @@ class DateHistogram(Steps):
         )
         self.format = spec.options.get("format")
         formats(self.format)
+        self.steps = self.rounding.fixed()
+        self._after: dict[int, int] = {}
+        self._keys: dict[int, Json] = {}
         super().__init__(run, spec)
         if self.of.kind not in (FieldType.DATE, FieldType.JSON):
             bad(
@@ -229,7 +232,7 @@ class DateHistogram(Steps):
         self.dynamic = self.of.column is None
 
     def own(self, query: Query) -> tuple[Json, Reader]:
-        fixed = self.rounding.fixed()
+        fixed = self.steps
         # Of dynamic dates the engine's histogram answers other units, and of microseconds none at all.
         if fixed is not None and not self.dynamic and not any(part % 1000 for part in fixed):
             interval, offset = fixed
@@ -285,22 +288,34 @@ class DateHistogram(Steps):
                 return []
         starts = [self.rounding.floor(first)]
         while starts[-1] <= last:
-            starts.append(self.rounding.following(starts[-1]))
+            starts.append(self.after(starts[-1]))
             if len(starts) > MOST_BUCKETS:
                 too_many_buckets(len(starts))
         return starts
 
     def place(self, value: Any) -> Any:
-        return values.as_date_span(self.of.name, value, self.format, self.zone, self.run.now)[0]
+        return values.as_date(self.of.name, value, self.format, self.zone, self.run.now)
 
     def floor(self, position: Any) -> Any:
+        if self.steps:
+            return position - (position - self.steps[1]) % self.steps[0]
         return self.rounding.floor(position)
 
     def after(self, start: Any) -> Any:
-        return self.rounding.following(start)
+        """The same buckets come again under each bucket above, and calendars are slow: remembered."""
+        if self.steps:
+            return start + self.steps[0]
+        if start not in self._after:
+            self._after[start] = self.rounding.following(start)
+        return self._after[start]
 
     def keys(self, start: Any) -> Json:
-        return {"key_as_string": shown(start, self.format, self.zone), "key": millis(start)}
+        if start not in self._keys:
+            self._keys[start] = {
+                "key_as_string": shown(start, self.format, self.zone),
+                "key": millis(start),
+            }
+        return self._keys[start]
 
     def inside(self, start: Any) -> Query:
         return dates_between(self.run, self.of, start, self.after(start) - 1)

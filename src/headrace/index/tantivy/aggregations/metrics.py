@@ -84,7 +84,7 @@ class Metric(Plan):
         if self.spec.kind in COUNTS and self.of.kind in (FieldType.KEYWORD, FieldType.IP):
             return str(given)
         if self.dated:
-            nanos = values.as_date_span(self.of.name, given, now=self.run.now)[0] * 1000
+            nanos = values.as_date(self.of.name, given, now=self.run.now) * 1000
             return values.iso(nanos // 1000) if self.spec.kind == "cardinality" else nanos
         return number(given, "missing")
 

@@ -165,4 +165,11 @@ def in_order(buckets: list[Json], path: str, *, descending: bool) -> list[Json]:
     """The buckets by the value at a path, those without one last; equal ones stay as they are."""
     present = [bucket for bucket in buckets if value_at(bucket, path) is not None]
     absent = [bucket for bucket in buckets if value_at(bucket, path) is None]
-    return [*sorted(present, key=lambda bucket: value_at(bucket, path), reverse=descending), *absent]
+    return [*sorted(present, key=lambda bucket: _rank(value_at(bucket, path)), reverse=descending), *absent]
+
+
+def _rank(value: Any) -> Any:
+    """Numbers before texts: a dynamic field may have both; tuples by their parts."""
+    if isinstance(value, list):
+        return [_rank(part) for part in value]
+    return (isinstance(value, str), value)

@@ -93,7 +93,7 @@ class _Given:
             return number(value, f"bound of [{self.spec.name}]")
         zone = time_zone(self.spec.options.get("time_zone"))
         form = self.spec.options.get("format")
-        return values.as_date_span(self.target.name, value, form, zone, self.run.now)[0]
+        return values.as_date(self.target.name, value, form, zone, self.run.now)
 
     def _shown(self, micros: int) -> str:
         return shown(micros, self.spec.options.get("format"), time_zone(self.spec.options.get("time_zone")))

@@ -169,7 +169,7 @@ class Terms(_ByValue):
 
     def _missing(self, given: Any) -> Any:
         if self.dated:
-            return values.iso(values.as_date_span(self.of.name, given, now=self.run.now)[0])
+            return values.iso(values.as_date(self.of.name, given, now=self.run.now))
         if self.of.kind is FieldType.BOOLEAN:
             return values.as_text(values.as_boolean(self.of.name, given))
         if self.numeric:
@@ -195,9 +195,7 @@ class Terms(_ByValue):
 
     def _key_of(self, given: Any) -> Any:
         if self.dated:
-            return millis(
-                values.as_date_span(self.of.name, given, self.options.get("format"), now=self.run.now)[0]
-            )
+            return millis(values.as_date(self.of.name, given, self.options.get("format"), now=self.run.now))
         if self.of.kind is FieldType.BOOLEAN:
             return int(values.as_boolean(self.of.name, given))
         return values.as_number(self.of.name, self.of.kind, given)
