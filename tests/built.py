@@ -75,10 +75,11 @@ def build(
     *,
     commit_every: int = 1000,
     positions: Mapping[tuple[str, str], int] | None = None,
+    name: str = "things",
 ) -> TantivyReader:
     """An index of these documents; `_id` is their own or their number, several commits are several segments."""
-    declared = {name: parse_field(given) for name, given in fields.items()}
-    description = store.describe("things", declared, (), "true", engine.FIELD_LIMIT)
+    declared = {label: parse_field(given) for label, given in fields.items()}
+    description = store.describe(name, declared, (), "true", engine.FIELD_LIMIT)
     directory.mkdir(parents=True, exist_ok=True)
     store.create(directory, description)
     index = store.open_engine(directory)

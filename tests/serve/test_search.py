@@ -127,13 +127,6 @@ def test_filter_path_leaves_the_rest_out(client: TestClient) -> None:
     assert {"hits": {"total": {"value": 3}, "hits": [{"_id": "0"}, {"_id": "1"}, {"_id": "2"}]}} == answer
 
 
-def test_the_mapping_has_declared_and_found_fields(client: TestClient) -> None:
-    properties = client.get("/logs/_mapping").json()["logs"]["mappings"]["properties"]
-    assert "keyword" == properties["host"]["type"]
-    assert "long" == properties["status"]["type"]
-    assert "keyword" == properties["geo"]["properties"]["country"]["fields"]["keyword"]["type"]
-
-
 def test_indexes_are_listed(client: TestClient) -> None:
     rows = client.get("/_cat/indices?format=json").json()
     assert [("logs", "3")] == [(row["index"], row["docs.count"]) for row in rows]

@@ -15,8 +15,12 @@ import pytest
 from starlette.applications import Starlette
 
 from built import Readers, build
-from headrace.serve import documents, search, ui
+from headrace.core.health import State
+from headrace.model import Json
+from headrace.serve import documents, manage, search, ui
+from headrace.serve.folders import FolderReaders
 from headrace.serve.http import HttpServer, listen
+from headrace.serve.manage import Surroundings
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -47,12 +51,17 @@ def _documents() -> list[dict[str, object]]:
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     fields = {"time": "date", "host": "keyword", "message": "text"}
-    readers = Readers({"logs": build(tmp_path / "logs", fields, _documents())})
-    yield from _served(readers)
+    build(tmp_path / "indexes" / "logs", fields, _documents(), name="logs")
+    yield from _served(FolderReaders(tmp_path))
 
 
-def _served(readers: Readers) -> Iterator[str]:
-    app = Starlette(routes=[*ui.routes(), *search.routes(readers), *documents.routes(readers)])
+async def _ready() -> tuple[State, Json]:
+    return State.READY, {}
+
+
+def _served(readers: Readers | FolderReaders) -> Iterator[str]:
+    managed = manage.routes(Surroundings(readers, _ready)) if isinstance(readers, FolderReaders) else []
+    app = Starlette(routes=[*ui.routes(), *search.routes(readers), *documents.routes(readers), *managed])
     server = HttpServer(app, listen("127.0.0.1", 0))
     with anyio.from_thread.start_blocking_portal() as portal:
         running = portal.start_task_soon(server.run)

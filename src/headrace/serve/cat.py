@@ -105,13 +105,13 @@ def _named(reads: Reads, request: Request) -> list[Named]:
 
 
 def _row(reads: Reads, named: Named, unit: str | None) -> Row:
-    stats, target = named.reader.stats(), reads.indices.target(named.name)
+    stats, feeding = named.reader.stats(), reads.indices.feeding(named.name)
     size = _bytes(stats.size) if unit is None else str(stats.size // _factor(unit))
     return {
         "health": "green",
         "status": "open",
         "index": named.name,
-        "uuid": named.name if target is None else target.uuid,
+        "uuid": feeding[0].uuid if feeding else named.name,
         "pri": "1",
         "rep": "0",
         "docs.count": str(stats.documents),

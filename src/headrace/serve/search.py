@@ -1,4 +1,4 @@
-"""Search over HTTP: `_search`, `_count`, `_scan`, `_mapping`, over any number of indexes at once."""
+"""Search over HTTP: `_search`, `_count`, `_scan`, over any number of indexes at once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from starlette.routing import BaseRoute, Route
 from headrace import __version__
 from headrace.core.clock import Clock
 from headrace.fields import Field
-from headrace.index.base import Reader
-from headrace.index.mapping import mapping
 from headrace.serve import arrow, cat, msearch, requests, scroll, searches
 from headrace.serve.freshness import Realtime
 from headrace.serve.hits import search_body, shards
@@ -86,16 +84,6 @@ def routes(
         headers = {**PRODUCT, **reads.fresh.header(parts)}
         return StreamingResponse(_streamed(pieces), headers=headers, media_type=kind)
 
-    async def mappings(request: Request) -> Response:
-        requests.check_parameters(request, requests.COMMON | requests.TARGETS)
-        named = reads.named(request.path_params.get("index", ""), request.query_params)
-        found = await in_thread(
-            lambda: {
-                each.name: {"mappings": mapping(each.reader.fields, _dynamic(each.reader))} for each in named
-            }
-        )
-        return json_response(request, found)
-
     return [
         Route("/", answered(banner), methods=["GET", "HEAD"]),
         *cat.routes(reads),
@@ -103,12 +91,9 @@ def routes(
         *scroll.routes(reads),
         Route("/_search", answered(search), methods=BOTH),
         Route("/_count", answered(count), methods=BOTH),
-        Route("/_mapping", answered(mappings), methods=["GET"]),
         Route("/{index}/_search", answered(search), methods=BOTH),
         Route("/{index}/_count", answered(count), methods=BOTH),
         Route("/{index}/_scan", answered(scan), methods=BOTH),
-        Route("/{index}/_mapping", answered(mappings), methods=["GET"]),
-        Route("/{index}/_mappings", answered(mappings), methods=["GET"]),
     ]
 
 
@@ -183,10 +168,3 @@ async def _streamed(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     while (piece := await in_thread(lambda: next(pieces, None))) is not None:
         yield piece
         await anyio.lowlevel.checkpoint()
-
-
-def _dynamic(reader: Reader) -> dict[str, str]:
-    """Undeclared fields, where the kind of index knows them."""
-    fields = getattr(reader, "dynamic_fields", None)
-    found: dict[str, str] = fields() if callable(fields) else {}
-    return found
