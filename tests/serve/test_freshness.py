@@ -89,7 +89,7 @@ class CommittingClock(TickClock):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    positions = {KEY: 3, ("files", "x#1"): 7, ("files", "y#1"): 2}
+    positions = {KEY: 3, (KEY[0], "push:before:uuid-a"): 99, ("files", "x#1"): 7, ("files", "y#1"): 2}
     build(tmp_path / "a", {"n": "integer"}, [{"n": 1}], positions=positions)
     return tmp_path / "a"
 

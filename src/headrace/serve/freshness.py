@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
 
 from headrace.buffer.base import partition_of
 from headrace.core.clock import Clock
 from headrace.core.errors import RequestError
+from headrace.index.base import View
 from headrace.serve import tokens
 from headrace.serve.names import Applier, Indices, Named, Target
 from headrace.serve.searches import Part, parts_of
@@ -75,6 +77,7 @@ class Freshness:
         self._indices = indices
         self._realtime = realtime
         self._clock = clock
+        self._summaries: WeakKeyDictionary[View, Mapping[str, Any]] = WeakKeyDictionary()
 
     async def parts(self, request: Request, resolve: Callable[[], Sequence[Named]]) -> list[Part]:
         """The named indexes at commits that cover the request's tokens, if it has any.
@@ -149,21 +152,38 @@ class Freshness:
 
     def _reach(self, part: Part) -> dict[str, Any]:
         reach: dict[str, Any] = {}
-        for (pipeline, partition), position in part.view.watermarks().visible.items():
-            kind, _, rest = partition.partition(":")
-            incarnation, _, log = rest.partition(":")
-            if kind == "push":
-                if self._realtime is not None and incarnation != self._realtime.buffer.incarnation:
-                    continue
-                reach[pipeline] = {"kind": "push", "visible": position.record}
-                if self._realtime is not None:
-                    reach[pipeline]["accepted"] = self._realtime.buffer.accepted(log)
+        for pipeline, found in self._summary(part.view).items():
+            if isinstance(found, dict):
+                reach[pipeline] = found
                 continue
-            known = reach.setdefault(pipeline, {"kind": "source", "partitions": 0, "visible": 0})
-            if known["kind"] == "source":
-                known["partitions"] += 1
-                known["visible"] += position.record
+            for incarnation, log, visible in found:
+                if self._realtime is None:
+                    reach[pipeline] = {"kind": "push", "visible": visible}
+                elif incarnation == self._realtime.buffer.incarnation:
+                    accepted = self._realtime.buffer.accepted(log)
+                    reach[pipeline] = {"kind": "push", "visible": visible, "accepted": accepted}
         return reach
+
+    def _summary(self, view: View) -> Mapping[str, Any]:
+        """Per pipeline, once for each commit: of a source how far, of pushes which logs and how far."""
+        known = self._summaries.get(view)
+        if known is None:
+            known = self._summaries[view] = _summary(view)
+        return known
+
+
+def _summary(view: View) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for (pipeline, partition), position in view.watermarks().visible.items():
+        kind, _, rest = partition.partition(":")
+        if kind == "push":
+            incarnation, _, log = rest.partition(":")
+            found.setdefault(pipeline, []).append((incarnation, log, position.record))
+            continue
+        known = found.setdefault(pipeline, {"kind": "source", "partitions": 0, "visible": 0})
+        known["partitions"] += 1
+        known["visible"] += position.record
+    return found
 
 
 def _refuse(token: Token, why: str) -> None:
