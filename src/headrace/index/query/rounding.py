@@ -32,6 +32,7 @@ SHORT: Final = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 DAY: Final = 86_400_000_000
 FIXED: Final = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": DAY, "micros": 1}
 _LONGEST: Final = {"d": 26, "w": 8 * 24, "M": 32 * 24, "q": 93 * 24, "y": 367 * 24}
+_LONGEST_OFFSET: Final = 3660 * DAY
 _MONDAY: Final = 4 * DAY
 """The epoch was a Thursday, and weeks begin on Monday."""
 
@@ -125,6 +126,10 @@ def interval(given: object, what: str) -> int:
 def rounding(calendar: object, fixed: object, zone: tzinfo, offset: object, *, name: str) -> Rounding:
     """The buckets of one of `calendar_interval` and `fixed_interval`. Raises RequestError."""
     shift = interval(offset, "offset") if offset not in (None, 0) else 0
+    if abs(shift) > _LONGEST_OFFSET:
+        raise RequestError(
+            400, "illegal_argument_exception", f"[offset] of [{name}] is longer than 3660 days"
+        )
     if calendar is not None:
         if not isinstance(calendar, str) or calendar not in CALENDAR:
             units = "minute, hour, day, week, month, quarter, year, or 1m, 1h, 1d, 1w, 1M, 1q, 1y"

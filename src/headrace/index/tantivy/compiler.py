@@ -74,6 +74,8 @@ class _Compiler(Words):
     def leaf(self, node: Any) -> Query:
         """A node on one field, or on all that its name's wildcards reach."""
         ask = _LEAVES[type(node)]
+        if not node.field or "\0" in node.field:
+            raise RequestError(400, "illegal_argument_exception", "field name is null or empty")
         if "*" not in node.field:
             try:
                 target = resolve(self.snapshot, node.field)

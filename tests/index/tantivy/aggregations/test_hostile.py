@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,7 +90,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TantivyReader]:
 
 def _options(names: str) -> st.SearchStrategy[dict[str, Any]]:
     known = st.fixed_dictionaries({}, optional=dict.fromkeys(names.split(), NESTED)) if names else st.just({})
-    field = st.sampled_from(list(FIELDS) + ["u", "w.z", "nosuch"])
+    field = st.sampled_from([*FIELDS, "u", "w.z", "nosuch"])
     if "field" not in names.split():
         return known
     return st.tuples(known, field).map(lambda both: {**both[0], "field": both[1]})
@@ -114,10 +113,12 @@ def _leaf_queries() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def _only_400(reader: TantivyReader, request: SearchRequest) -> None:
+    status = 400
     try:
         reader.search(request)
     except RequestError as error:
-        assert 400 == error.status, error.reason
+        status = error.status
+    assert 400 == status
 
 
 @settings(max_examples=400)
@@ -150,6 +151,48 @@ def test_what_is_not_there_says_what_is(reader: TantivyReader, kind: str) -> Non
 
 def test_numbers_and_texts_of_one_dynamic_field_are_in_one_order(reader: TantivyReader) -> None:
     """Equal counts are in the order of their keys, numbers before texts."""
-    aggregations = {"x": {"terms": {"field": "u"}}}
+    aggregations: Any = {"x": {"terms": {"field": "u"}}}
     found: Any = reader.search(SearchRequest(size=0, aggregations=aggregations)).aggregations
     assert [1, "v"] == [bucket["key"] for bucket in found["x"]["buckets"]]
+
+
+GOOD: Any = [
+    {"terms": {"field": "k", "size": 3, "order": {"_count": "asc"}, "include": ["a"], "missing": "x"}},
+    {"terms": {"field": "n", "include": [1], "missing": 3}},
+    {"terms": {"field": "d", "missing": "2024-01-01", "format": "yyyy"}},
+    {"terms": {"field": "b", "missing": True}},
+    {"multi_terms": {"terms": [{"field": "k"}, {"field": "n"}], "size": 2}},
+    {"date_histogram": {"field": "d", "calendar_interval": "month", "time_zone": "Europe/Berlin",
+                        "offset": "1h", "extended_bounds": {"min": "2023-12-01", "max": "2024-03-01"},
+                        "hard_bounds": {"max": "2025"}, "format": "yyyy||strict_date", "min_doc_count": 0, "keyed": True}},
+    {"date_histogram": {"field": "d", "fixed_interval": "1d", "missing": "2024-01-05", "order": {"_key": "desc"}}},
+    {"histogram": {"field": "n", "interval": 2, "offset": 1, "missing": 0, "extended_bounds": {"min": 0}}},
+    {"range": {"field": "n", "ranges": [{"to": 2}, {"from": 1, "to": 3}], "keyed": True}},
+    {"date_range": {"field": "d", "ranges": [{"to": "now"}], "format": "yyyy", "time_zone": "UTC"}},
+    {"ip_range": {"field": "ip", "ranges": [{"mask": "10.0.0.0/8"}]}},
+    {"composite": {"size": 2, "after": {"k": "a"}, "sources": [{"k": {"terms": {"field": "k"}}}]}},
+    {"filters": {"filters": {"a": {"match_all": {}}}, "other_bucket_key": "b"}},
+    {"percentiles": {"field": "n", "percents": [1, 50], "keyed": False, "missing": 1}},
+    {"extended_stats": {"field": "n", "sigma": 2, "missing": 1}},
+    {"avg": {"field": "d", "format": "yyyy", "missing": "2024-01-01"}},
+    {"cardinality": {"field": "k", "missing": "z", "precision_threshold": 10}},
+    {"top_hits": {"size": 1, "from": 0, "sort": [{"d": "desc"}], "_source": ["k"]}},
+    {"top_metrics": {"metrics": [{"field": "n"}], "sort": {"d": "desc"}, "size": 1}},
+]  # fmt: skip
+WRONG: Any = (
+    "", "a", "nosuch", 0, -1, 10**20, 1.5, -1e300, True, None, [], {}, [None], [{}], {"a": None}, [[1]], "now",
+    {"field": "t"}, {"min": "x"}, {"min": 10**20}, [{"d": None}], [{"d": {"order": 1}}], "1d", "\x00", "9999999d", ".", "a..b", "a.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("body", GOOD, ids=lambda body: str(next(iter(body))))
+def test_one_wrong_option_is_a_400_or_an_answer(reader: TantivyReader, body: Any) -> None:
+    """Each option of a good aggregation in turn as each wrong value, alone and inside terms."""
+    (kind, options), *_ = body.items()
+    reader.search(SearchRequest(size=0, aggregations={"x": body}))
+    for option in options:
+        for wrong in WRONG:
+            changed: Any = {kind: {**options, option: wrong}}
+            _only_400(reader, SearchRequest(size=0, aggregations={"x": changed}))
+            outer: Any = {"o": {"terms": {"field": "k"}, "aggs": {"x": changed}}}
+            _only_400(reader, SearchRequest(size=0, aggregations=outer))

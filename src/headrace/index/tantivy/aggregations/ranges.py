@@ -53,7 +53,7 @@ class _Given:
     def __init__(self, run: Run, spec: Spec) -> None:
         self.run, self.spec = run, spec
         field = spec.options.get("field")
-        if not isinstance(field, str):
+        if not isinstance(field, str) or not field:
             bad(f"aggregation [{spec.name}] of type [{spec.kind}] needs a [field]")
         self.target = resolve(run.snapshot, field)
         self.dated = spec.kind == "date_range" or (

@@ -132,7 +132,7 @@ class Plan(ABC):
 
     def target(self, options: Mapping[str, Any] | None = None) -> Target:
         given = (self.options if options is None else options).get("field")
-        if not isinstance(given, str):
+        if not isinstance(given, str) or not given:
             bad(f"aggregation [{self.name}] of type [{self.spec.kind}] needs a [field]")
         return resolve(self.run.snapshot, given)
 

@@ -194,4 +194,6 @@ def _patterns(name: str, given: Any) -> tuple[tuple[str, ...], tuple[str, ...]] 
             bad(f"[_source] of [{name}] has [includes] and [excludes], found [{', '.join(given)}]")
         includes, excludes = ((part,) if isinstance(part, str) else tuple(map(str, part)) for part in parts)
         return includes, excludes
+    if not isinstance(given, str | list):
+        bad(f"[_source] of [{name}] is true, false, or patterns of names, found [{given}]")
     return ((given,) if isinstance(given, str) else tuple(map(str, given))), ()
