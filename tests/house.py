@@ -31,8 +31,18 @@ HOMES: Mapping[str, tuple[str, ...]] = {
     "uvicorn": ("serve",),
     "tantivy": ("index.tantivy",),
     "backports": ("ingest.files.compression", "serve.encodings"),
-    "compression": ("ingest.files.compression", "serve.encodings"),  # the standard library's, from Python 3.14 on
-    "cramjam": ("ingest.files.compression", "pipeline.deadletter", "core", "serve.encodings", "buffer"),
+    "compression": (
+        "ingest.files.compression",
+        "serve.encodings",
+    ),  # the standard library's, from Python 3.14 on
+    "cramjam": (
+        "buffer",
+        "ingest.files.compression",
+        "pipeline.deadletter",
+        "core",
+        "serve.encodings",
+        "buffer",
+    ),
     "httpx2": ("ingest", "transform.http_lookup", "index", "cli", "aio", "serve.upstream", "remote"),
     "tenacity": ("core.retry",),
     "interlock": ("core.breaker",),

@@ -68,6 +68,11 @@ class MadeIndexes:
             with anyio.move_on_after(LOOK_SECONDS):
                 await self._next(supervisor)
 
+    def keeper(self, uuid: str) -> PipelineKeeper | None:
+        """What runs the pipeline of one entry."""
+        found = self._running.get(uuid)
+        return None if found is None else found[1]
+
     async def look(self) -> None:
         """Return when everything the catalogue says at this moment is done."""
         for _ in range(2):  # one look may be under way, and have read the file before

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+MADE: Final = "push:"
+"""Begins the names of the catalogue's pipelines; no configured one can be called so."""
 
 
 class Alias(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,7 +44,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def pipeline(self) -> str:
         """The pipeline that reads its log: named so that no configured one can be called the same."""
-        return f"push:{self.name}"
+        return f"{MADE}{self.name}"
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -18,7 +18,7 @@ from headrace.core.health import Health, State
 from headrace.core.log import bind, event
 from headrace.core.telemetry import span
 from headrace.index.base import Applying, Index, Maintainable
-from headrace.model import Batch, Position, Rejection, Watermarks
+from headrace.model import Batch, Outcome, Position, Rejection, Watermarks
 from headrace.pipeline.capacities import COMMIT_RECORDS, COMMIT_SHARE
 from headrace.pipeline.deadletter import DeadLetters, letters
 from headrace.pipeline.delivery import (
@@ -26,7 +26,9 @@ from headrace.pipeline.delivery import (
     DiskReserve,
     Flush,
     Run,
+    accepted,
     note_in_flight,
+    rows_applied,
     unread,
     with_originals,
 )
@@ -198,9 +200,9 @@ class IndexOwner:
                     "index.write", parent=batch.raw.trace, index=self.name, batch=batch.id, rows=batch.rows
                 ):
                     rejected = await self._write_or_rewind(batch)
-                self._note_written(batch, rejected, self._clock.monotonic() - started)
-                outcomes = self.index.outcomes() if isinstance(self.index, Applying) else ()
-                batch = batch.with_rejections(with_originals(batch.raw, rejected))
+                outcomes = self.index.outcomes() if isinstance(self.index, Applying) else []
+                self._note_written(batch, rejected, outcomes, self._clock.monotonic() - started)
+                batch = accepted(batch, outcomes).with_rejections(with_originals(batch.raw, rejected))
                 if batch.rejections:
                     await self._bury(batch)
         finally:
@@ -219,9 +221,12 @@ class IndexOwner:
             self._landed(batch)
             raise
 
-    def _note_written(self, batch: Batch, rejected: list[Rejection], seconds: float) -> None:
+    def _note_written(
+        self, batch: Batch, rejected: list[Rejection], outcomes: list[Outcome], seconds: float
+    ) -> None:
         count = self._metrics.records.labels
-        count(pipeline=batch.pipeline, stage="index", outcome="indexed").inc(batch.rows - len(rejected))
+        indexed = rows_applied(batch, rejected, outcomes)
+        count(pipeline=batch.pipeline, stage="index", outcome="indexed").inc(indexed)
         count(pipeline=batch.pipeline, stage="index", outcome="rejected").inc(len(rejected))
         self._metrics.stage_seconds.labels(pipeline=batch.pipeline, stage="index", state="busy").inc(seconds)
 

@@ -13,7 +13,7 @@ import anyio
 
 from headrace.core.channel import Channel, Closed, T
 from headrace.core.metrics import Metrics
-from headrace.model import Batch, RawBatch, Rejection
+from headrace.model import RECORD, Batch, Outcome, RawBatch, Rejection
 
 
 class Run(Protocol):
@@ -66,6 +66,29 @@ def with_originals(raw: RawBatch, rejections: Sequence[Rejection]) -> tuple[Reje
         else replace(rejection, original=raw.decoder.original(raw, rejection.record))
         for rejection in rejections
     )
+
+
+REFUSED = 400
+
+APPLIED = frozenset({"created", "updated", "deleted"})
+
+
+def accepted(batch: Batch, outcomes: Sequence[Outcome]) -> Batch:
+    """The batch without rejections of what was applied all the same: an update needs no document of its own
+    where there is one to change, so a step that refused that document refused nothing."""
+    settled = {outcome.record for outcome in outcomes if outcome.status != REFUSED}
+    kept = tuple(found for found in batch.rejections if found.record not in settled)
+    return batch if len(kept) == len(batch.rejections) else replace(batch, rejections=kept)
+
+
+def rows_applied(batch: Batch, rejected: Sequence[Rejection], outcomes: Sequence[Outcome]) -> int:
+    """How many rows changed the index: where an outcome is told, by it; the others if they were not rejected."""
+    if not outcomes:
+        return batch.rows - len(rejected)
+    told = [outcome.record for outcome in outcomes]
+    others = sum(int((~frame[RECORD].is_in(told)).sum()) for frame in batch.frames)
+    refused = len({found.record for found in rejected} - set(told))
+    return others - refused + sum(outcome.result in APPLIED for outcome in outcomes)
 
 
 def note_in_flight(metrics: Metrics, pipeline: str, records: int, size: int) -> None:

@@ -10,6 +10,7 @@ import anyio
 import msgspec
 
 from headrace.app import Ingester, build_ingester, own_interrupts
+from headrace.catalogue.entry import MADE
 from headrace.core.breaker import Force
 from headrace.core.errors import Fatal
 from headrace.core.flags import FlagsStatus
@@ -135,7 +136,7 @@ class PushedView:
         self._ingester = ingester
 
     async def until(self, key: PartitionKey, record: int, *, visible: bool, force: bool) -> None:
-        keeper = await self._keeper(key[0])
+        keeper = await self._keeper(key)
         progress = keeper.owner.progress
         async with anyio.create_task_group() as either:
 
@@ -157,20 +158,25 @@ class PushedView:
             raise Fatal(str(keeper.error or keeper.owner.error or "it was stopped"))
 
     def outcomes(self, key: PartitionKey, ranges: Sequence[tuple[int, int]]) -> list[Outcome]:
-        for keeper in self._ingester.supervisor.keepers:
-            if keeper.name == key[0]:
-                return keeper.owner.progress.outcomes(key, ranges)
-        return []
+        keeper = self._known(key)
+        return [] if keeper is None else keeper.owner.progress.outcomes(key, ranges)
 
-    async def _keeper(self, pipeline: str) -> PipelineKeeper:
+    async def _keeper(self, key: PartitionKey) -> PipelineKeeper:
         """A pipeline, perhaps one of an index that was made a moment ago."""
-        for look in (False, True):
-            if look:
-                await self._ingester.made.look()
-            for keeper in self._ingester.supervisor.keepers:
-                if keeper.name == pipeline:
-                    return keeper
-        raise Fatal("there is no such pipeline (any more)")
+        found = self._known(key)
+        if found is None:
+            await self._ingester.made.look()
+            found = self._known(key)
+        if found is None:
+            raise Fatal("there is no such pipeline (any more)")
+        return found
+
+    def _known(self, key: PartitionKey) -> PipelineKeeper | None:
+        # By its log where it is the catalogue's: an index made again has the name of the one before.
+        made = self._ingester.made.keeper(key[1].rpartition(":")[2])
+        if made is not None or key[0].startswith(MADE):
+            return made
+        return next((each for each in self._ingester.supervisor.keepers if each.name == key[0]), None)
 
 
 async def run_ingester(settings: Settings, *, until_finished: bool = False) -> None:
