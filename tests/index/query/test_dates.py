@@ -108,7 +108,7 @@ FORMATS = st.sampled_from(
         "strict_date_optional_time",
         "epoch_millis",
         "basic_date_time",
-        "yyyy/MM/dd HH:mm:ss.SSSSSS XXX",
+        "yyyy/MM/dd HH:mm:ss.SSSSSS xxx",
         "EEE, d MMM yyyy HH:mm:ss.SSS Z",
     ]
 )

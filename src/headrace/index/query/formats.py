@@ -28,9 +28,12 @@ OPTIONAL_TIME: Final = (
     "iso8601",
 )
 EPOCHS: Final = {"epoch_millis": 1_000, "epoch_second": 1_000_000}
+_COLON: Final = "X" * 3
+"""The offset with a colon, or Z."""
+
 NAMED: Final = {
-    "date_time": "yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
-    "date_time_no_millis": "yyyy-MM-dd'T'HH:mm:ssXXX",
+    "date_time": f"yyyy-MM-dd'T'HH:mm:ss.SSS{_COLON}",
+    "date_time_no_millis": f"yyyy-MM-dd'T'HH:mm:ss{_COLON}",
     "date_hour_minute_second": "yyyy-MM-dd'T'HH:mm:ss",
     "date_hour_minute_second_millis": "yyyy-MM-dd'T'HH:mm:ss.SSS",
     "date_hour_minute_second_fraction": "yyyy-MM-dd'T'HH:mm:ss.SSS",
@@ -107,7 +110,7 @@ def _read_iso(text: str) -> Parts | None:
 
 def _show_iso(micros: int, zone: tzinfo) -> str:
     spec = "microseconds" if micros % 1000 else "milliseconds"
-    return local(zone, micros).isoformat(timespec=spec) + _offset(zone, micros, "XXX")
+    return local(zone, micros).isoformat(timespec=spec) + _offset(zone, micros, _COLON)
 
 
 def _show_epoch(micros: int, scale: int) -> str:
@@ -121,7 +124,7 @@ def _offset(zone: tzinfo, micros: int, letters: str) -> str:
     sign, minutes = "-" if seconds < 0 else "+", abs(seconds) // 60
     if len(letters) == 1 and letters != "Z" and not minutes % 60:
         return f"{sign}{minutes // 60:02}"
-    colon = ":" if letters in ("XXX", "xxx") else ""
+    colon = ":" if letters in (_COLON, "xxx") else ""
     return f"{sign}{minutes // 60:02}{colon}{minutes % 60:02}"
 
 
