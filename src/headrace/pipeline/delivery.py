@@ -82,7 +82,7 @@ def accepted(batch: Batch, outcomes: Sequence[Outcome]) -> Batch:
 
 
 def rows_applied(batch: Batch, rejected: Sequence[Rejection], outcomes: Sequence[Outcome]) -> int:
-    """How many rows changed the index: where an outcome is told, by it; the others if they were not rejected."""
+    """How many rows changed the index: by their outcome where one is told, else those not rejected."""
     if not outcomes:
         return batch.rows - len(rejected)
     told = [outcome.record for outcome in outcomes]
