@@ -53,7 +53,13 @@ def test_several_documents_each_with_its_index_and_parts(client: TestClient) -> 
 def test_several_documents_by_their_ids_alone(client: TestClient) -> None:
     found = client.post("/a/_mget?_source=n", json={"ids": ["1", "x/y", "zzz"]}).json()["docs"]
     assert [{"n": 1}, {"n": 2}, None] == [each.get("_source") for each in found]
-    assert [0, 1] == [each["_seq_no"] for each in found[:2]]
+    assert [(0, 1), (1, 2)] == [(each["_seq_no"], each["_version"]) for each in found[:2]]
+
+
+def test_the_version_is_the_one_the_write_was_answered_with(client: TestClient) -> None:
+    """`_seq_no` and one more, as `_bulk` and `_doc` say it."""
+    body = client.get("/a/_doc/x%2Fy").json()
+    assert (1, 2) == (body["_seq_no"], body["_version"])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from built import Readers, build
-from headrace.serve import documents, search, ui
+from headrace.serve import documents, requests, search, ui
 
 DOCUMENTS = [
     {"host": "web1", "status": 200, "message": "all is well", "geo": {"country": "NO"}},
@@ -120,6 +122,41 @@ def test_documents_are_read_one_by_one(client: TestClient) -> None:
     assert not client.get("/logs/_doc/zzz").json()["found"]
     assert 200 == client.head("/logs/_doc/1").status_code
     assert 404 == client.head("/logs/_source/zzz").status_code
+
+
+def test_the_version_of_a_hit_is_the_one_of_its_write(client: TestClient) -> None:
+    """`_seq_no` and one more."""
+    found = client.get("/logs/_search?version=true&seq_no_primary_term=true&sort=host").json()["hits"]["hits"]
+    assert [("db1", 2, 3), ("web1", 0, 1), ("web2", 1, 2)] == [
+        (hit["_source"]["host"], hit["_seq_no"], hit["_version"]) for hit in found
+    ]
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_compressed_body_is_undone(
+    client: TestClient, encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    """As clients with `http_compress` send it, to every read."""
+    headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
+    body = pack(b'{"query": {"term": {"status": 500}}}')
+    assert 2 == client.post("/logs/_count", content=body, headers=headers).json()["count"]
+    lines = pack(b'{"index":"logs"}\n{"query":{"term":{"host":"db1"}}}\n')
+    [answer] = client.post("/_msearch", content=lines, headers=headers).json()["responses"]
+    assert 1 == answer["hits"]["total"]["value"]
+
+
+def test_a_compressed_body_is_bounded_as_it_comes_out(client: TestClient) -> None:
+    """A bomb is a 413, damage a 400, an unknown encoding a 415."""
+
+    def post(body: bytes, encoding: str = "gzip") -> tuple[int, str]:
+        answer = client.post("/logs/_search", content=body, headers={"Content-Encoding": encoding})
+        return answer.status_code, answer.json()["error"]["type"]
+
+    bomb = gzip.compress(b" " * (requests.LARGEST_BODY + 1))
+    assert (413, "content_too_long_exception") == post(bomb)
+    assert (400, "compression_exception") == post(bomb[:100])
+    assert (400, "compression_exception") == post(b"{}")
+    assert (415, "media_type_header_exception") == post(b"{}", "lzma")
 
 
 def test_filter_path_leaves_the_rest_out(client: TestClient) -> None:

@@ -158,8 +158,13 @@ def _body(index: str, name: str, hit: Hit | None, wanted: Source) -> dict[str, A
     if hit is None:
         return {"_index": index, "_id": name, "found": False}
     body: dict[str, Any] = {
-        "_index": index, "_id": name, "_version": 1, "_seq_no": hit.seq, "_primary_term": 1, "found": True,
-    }  # fmt: skip
+        "_index": index,
+        "_id": name,
+        "_version": hit.seq + 1,  # what the write was answered with
+        "_seq_no": hit.seq,
+        "_primary_term": 1,
+        "found": True,
+    }
     part = _part(hit, wanted)
     if part is not None:
         body["_source"] = msgspec.Raw(part)

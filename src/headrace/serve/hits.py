@@ -93,7 +93,7 @@ def hit_body(found: Found, shown: Shown, declared: Mapping[str, Field]) -> dict[
     hit = found.hit
     body: dict[str, Any] = {"_index": found.index, "_id": hit.id}
     if shown.version:
-        body["_version"] = 1
+        body["_version"] = hit.seq + 1  # what the write was answered with
     if shown.seq_no:
         body |= {"_seq_no": hit.seq, "_primary_term": 1}
     body["_score"] = hit.score

@@ -12,6 +12,7 @@ from headrace.core.errors import RequestError
 from headrace.core.registry import suggest
 from headrace.index.base import SearchRequest, SortKey
 from headrace.index.query.formats import formats
+from headrace.serve.bodies import Body
 from headrace.serve.hits import Shown, Wanted, sort_formats
 
 COMMON: Final = frozenset({"pretty", "human", "filter_path", "error_trace", "format"})
@@ -74,15 +75,8 @@ def check_parameters(request: Request, known: frozenset[str]) -> None:
 
 
 async def read_bytes(request: Request) -> bytes:
-    """The whole body, bounded. Raises RequestError."""
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > LARGEST_BODY:
-            raise RequestError(
-                413, "content_too_long_exception", f"the body is larger than {LARGEST_BODY} bytes"
-            )
-    return bytes(raw)
+    """The whole body, undone where it is compressed, bounded as it comes out. Raises RequestError."""
+    return await Body(request, LARGEST_BODY).whole()
 
 
 async def read_body(request: Request) -> dict[str, Any]:
