@@ -8,7 +8,19 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
 from headrace.core.metrics import Metrics
-from headrace.serve import buffered, bulk, documents, field_caps, health, manage, pushes, search, ui, writes
+from headrace.serve import (
+    buffered,
+    bulk,
+    byquery,
+    documents,
+    field_caps,
+    health,
+    manage,
+    pushes,
+    search,
+    ui,
+    writes,
+)
 from headrace.serve.application import application
 from headrace.serve.buffered import Buffered
 from headrace.serve.folders import FolderReaders
@@ -17,6 +29,7 @@ from headrace.serve.health import HealthSource
 from headrace.serve.indices import ServerIndices
 from headrace.serve.manage import Surroundings
 from headrace.serve.push import Push
+from headrace.serve.reads import Reads
 from headrace.serve.upstream import Upstream
 
 
@@ -48,6 +61,7 @@ def server_app(
         around = Surroundings(indices, source.readiness, push.applier, push.buffer.accepted)
         routes += [*buffered.routes(writing.buffer), *writing.upstream.routes(), *pushes.routes(push)]
         data_api += [*bulk.routes(push), *writes.routes(push)]
+        data_api += byquery.routes(Reads(indices, realtime), push)
     data_api += [
         *search.routes(indices, realtime=realtime),
         *documents.routes(indices, realtime=realtime),
