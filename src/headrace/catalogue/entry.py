@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from headrace.catalogue.template import Stream, Templates
+
 MADE: Final = "push:"
 """Begins the names of the catalogue's pipelines; no configured one can be called so."""
 
@@ -58,3 +60,5 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     indexes: dict[str, Made] = {}
     aliases: dict[str, dict[str, Alias]] = {}
     dropped: list[str] = []
+    templates: Templates = Templates()
+    streams: dict[str, Stream] = {}

@@ -21,9 +21,12 @@ from headrace.catalogue.entry import Alias, Catalogue, Made
 from headrace.catalogue.store import Keeper
 from headrace.core.errors import ConfigError, RequestError
 from headrace.layout import index_directory
+from headrace.serve import templates
 from headrace.serve.datemath import dated
 from headrace.serve.editing import IndexExists, with_index, without_indexes
 from headrace.serve.index_names import check_index_name
+from headrace.serve.manage.indexes import parse_new
+from headrace.serve.manage.streams import make_stream
 from headrace.serve.names import Target
 from headrace.serve.places import Edit, New, Place, PlacedIndices
 from headrace.serve.resolving import missing
@@ -170,11 +173,21 @@ class ServerIndices(PlacedIndices):
             raise RequestError(404, "index_not_found_exception", reason)
         # Where it exists by now, it was somebody else's first write: theirs is ours.
         with contextlib.suppress(IndexExists):
-            await (self._enter(name, New(), configured=True) if is_configured else self.make(name, New()))
+            await (self._enter(name, New(), configured=True) if is_configured else self._first(name))
         found = self.target(name)
         if found is None:
             raise missing(name)  # Deleted in between.
         return found
+
+    async def _first(self, name: str) -> None:
+        """Make what a first write goes to, as the templates say."""
+        label = templates.makes_stream(self.catalogue, name)
+        if label is not None:
+            await make_stream(self, name, label)
+            return
+        body, _ = templates.applied(self.catalogue, name, {})
+        new, _ = await parse_new(name, body)
+        await self.make(name, new)
 
     async def make(self, name: str, made: New) -> Made:
         check_index_name(name)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
+import anyio
 import msgspec
 
 from headrace.catalogue.entry import Alias, Catalogue, Made
@@ -71,6 +72,8 @@ class PlacedIndices(ABC):
         self._now = now
         self._lock = threading.Lock()
         self._open: dict[str, _Open] = {}
+        self.making = anyio.Lock()
+        # Held while the next index of an alias is made: two first writes make one.
 
     @abstractmethod
     def places(self) -> Mapping[str, Place]:

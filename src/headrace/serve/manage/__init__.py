@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from headrace.serve.manage import aliases, cluster, indexes, mappings, refresh, settings, shippers
+from headrace.serve.manage import (
+    aliases,
+    cluster,
+    indexes,
+    lifecycles,
+    mappings,
+    refresh,
+    settings,
+    shippers,
+    streams,
+    templates,
+)
 from headrace.serve.manage.base import Surroundings
 
 __all__ = ["Surroundings", "routes"]
@@ -22,5 +33,8 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         *settings.routes(around),
         *refresh.routes(around),
         *shippers.routes(around),
+        *templates.routes(around),
+        *streams.routes(around),
+        *lifecycles.routes(around),
         *indexes.routes(around),
     ]

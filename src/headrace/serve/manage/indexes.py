@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.core.errors import RequestError
 from headrace.index.mapping import from_elasticsearch
-from headrace.serve import requests
+from headrace.serve import requests, templates
 from headrace.serve.editing import IndexExists
 from headrace.serve.manage.aliases import parse_alias
 from headrace.serve.manage.base import (
@@ -39,7 +39,9 @@ def routes(around: Surroundings) -> list[BaseRoute]:
     async def make(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
         name = request.path_params["index"]
-        new, not_honoured = await parse_new(name, await requests.read_body(request))
+        given = await requests.read_body(request)
+        only(given, ("settings", "mappings", "aliases"), "create index")
+        new, not_honoured = await _templated(around.indices, name, given)
         try:
             await around.indices.make(name, new)
         except IndexExists as error:
@@ -91,6 +93,19 @@ async def parse_new(name: str, body: Mapping[str, Any]) -> tuple[New, list[str]]
     mapped = from_elasticsearch(mappings, settings)
     await in_thread(lambda: check_options(name, KIND, mapped.options))
     return New(mapped.options, mappings, settings, aliases), [*mapped.unsupported, *not_honoured]
+
+
+async def _templated(indices: PlacedIndices, name: str, given: Mapping[str, Any]) -> tuple[New, list[str]]:
+    """A new index on top of its templates. Raises RequestError 400."""
+    await parse_new(name, given)  # what is asked for here is refused or told; of a template it is left out
+    if name not in indices.places() and (label := templates.makes_stream(indices.catalogue, name)):
+        requests.fail(
+            f"cannot create index with name [{name}], because it matches with template [{label}] that "
+            "creates data streams only, use create data stream api instead"
+        )
+    body, told = templates.applied(indices.catalogue, name, given)
+    new, not_honoured = await parse_new(name, body)
+    return new, [*told, *not_honoured]
 
 
 def to_drop(indices: PlacedIndices, expression: str, *, lenient: bool) -> list[str]:

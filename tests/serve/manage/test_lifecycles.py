@@ -1,0 +1,28 @@
+"""Lifecycle policies: kept for those who look whether they are there, and nothing more, which is said."""
+
+from __future__ import annotations
+
+from starlette.testclient import TestClient
+
+POLICY = {"policy": {"phases": {"delete": {"min_age": "30d", "actions": {"delete": {}}}}}}
+
+
+def test_a_policy_is_kept_and_said_not_to_be_carried_out(client: TestClient) -> None:
+    answer = client.put("/_ilm/policy/short", json=POLICY)
+    assert answer.json()["acknowledged"]
+    assert "not carried out" in answer.headers["Warning"]
+    client.put("/_ilm/policy/short", json=POLICY)
+    found = client.get("/_ilm/policy/short").json()["short"]
+    assert (2, POLICY["policy"]) == (found["version"], found["policy"])
+    assert "STOPPED" == client.get("/_ilm/status").json()["operation_mode"]
+    client.put("/things")
+    assert {"things": {"index": "things", "managed": False}} == client.get("/things/_ilm/explain").json()[
+        "indices"
+    ]
+    assert client.delete("/_ilm/policy/short").json()["acknowledged"]
+    assert {} == client.get("/_ilm/policy").json()
+
+
+def test_a_wrong_policy_is_refused(client: TestClient) -> None:
+    assert 400 == client.put("/_ilm/policy/p", json={"phases": {}}).status_code
+    assert 400 == client.post("/_ilm/start").status_code
