@@ -35,9 +35,9 @@ async def index(
     return Index(await run_sync(work))
 
 
-async def open(where: str | Path, *, name: str | None = None) -> Index:  # noqa: A001
+async def open(where: str | Path, *, name: str | None = None, key: str | None = None) -> Index:  # noqa: A001
     """See `headrace.open`."""
-    return Index(await run_sync(partial(api.open, where, name=name)))
+    return Index(await run_sync(partial(api.open, where, name=name, key=key)))
 
 
 class Index:

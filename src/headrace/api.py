@@ -56,13 +56,16 @@ def index(
     return opened
 
 
-def open(where: str | Path, *, name: str | None = None) -> Index:  # noqa: A001  as `gzip.open`, under our name
+def open(  # noqa: A001  as `gzip.open`, under our name
+    where: str | Path, *, name: str | None = None, key: str | None = None
+) -> Index:
     """The index in the folder `where` (made by `index` or by the service), or at `http://host:port`.
 
-    `name` chooses where there are several. Raises ConfigError if there is none.
+    `name` chooses where there are several. `key` is an API key of a service that asks for one (if not given,
+    the environment's HEADRACE_API_KEY). Raises ConfigError if there is none.
     """
     if str(where).startswith(("http://", "https://")):
-        return Index(RemoteIndex(str(where), name))
+        return Index(RemoteIndex(str(where), name, key=key))
     return Index(LocalIndex(find_index(Path(where), name)))
 
 

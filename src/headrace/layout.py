@@ -46,3 +46,8 @@ def catalogue_file(data_dir: Path) -> Path:
 def wake_path(data_dir: Path) -> Path:
     """A datagram socket of the ingester's: one arrives when something was appended to the buffer."""
     return run_directory(data_dir) / "wake.sock"
+
+
+def keys_file(data_dir: Path) -> Path:
+    """The API keys that `headrace keys` made, hashed; the server only reads it."""
+    return data_dir / "keys.json"

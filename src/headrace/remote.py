@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -16,16 +17,22 @@ if TYPE_CHECKING:
     from headrace.model import Json
 
 TIMEOUT_SECONDS: Final = 30.0
+KEY_VARIABLE: Final = "HEADRACE_API_KEY"
 
 
 class RemoteIndex:
-    """One index of a running service; `name` may be left out where there is only one."""
+    """One index of a running service; `name` may be left out where there is only one.
 
-    def __init__(self, url: str, name: str | None = None) -> None:
+    key: an API key's secret, or its encoded form; of the environment's HEADRACE_API_KEY if not given
+    """
+
+    def __init__(self, url: str, name: str | None = None, *, key: str | None = None) -> None:
         import httpx2
 
         self._base = url.rstrip("/")
-        self._client = httpx2.Client(base_url=self._base, timeout=TIMEOUT_SECONDS)
+        key = os.environ.get(KEY_VARIABLE, "") if key is None else key
+        headers = {"authorization": f"ApiKey {key.strip()}"} if key.strip() else {}
+        self._client = httpx2.Client(base_url=self._base, timeout=TIMEOUT_SECONDS, headers=headers)
         try:
             self._name = quote(name or self._only_index(), safe="")
         except BaseException:
@@ -69,6 +76,8 @@ def _checked(answer: httpx2.Response, base: str) -> bytes:
     if answer.is_success:
         return answer.content
     reason = f"{base} answered {answer.status_code}: {_reason(answer.text)}"
+    if answer.status_code == 401:
+        reason += f"; give a key with --key, `key=`, or in {KEY_VARIABLE}"
     raise RequestError(answer.status_code, "search", reason)
 
 

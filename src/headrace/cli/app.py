@@ -41,6 +41,7 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
         "verify": "Check an index directory offline, and repair what is safe.",
     },
     "Manage": {
+        "keys": "Make, list and revoke the API keys of a service.",
         "schema": "Print the JSON Schema of the configuration file.",
         "components": "List kinds of sources, transforms and indexes with their options.",
     },

@@ -93,6 +93,8 @@ def examine(settings: Settings) -> Report:
 
     clock = SystemClock()
     problems: list[ConfigError] = []
+    with _noted(settings, problems, ()):
+        _check_doors(settings)
     indexes: dict[str, Index] = {}
     for config in settings.indexes.values():
         with _noted(settings, problems, ("indexes", config.name)):
@@ -114,6 +116,19 @@ def examine(settings: Settings) -> Report:
     if problems:
         raise SettingsError(problems)
     return Report(settings.origin.name, reports, memory, worst, int(settings.memory.limit))
+
+
+def _check_doors(settings: Settings) -> None:
+    """Whether the server may stand where it is to. Raises ConfigError, StoreError."""
+    from headrace.layout import keys_file
+    from headrace.serve.doors import Keyring, check_exposed
+    from headrace.serve.doors.tls import Certificate
+
+    server = settings.server
+    keyring = Keyring(server.keys, keys_file(settings.data_dir))
+    check_exposed(server.host, has_keys=keyring.locked, insecure=server.insecure)
+    if server.tls is not None:
+        Certificate(server.tls)
 
 
 def _index(config: IndexConfig, settings: Settings, clock: Clock) -> Index:

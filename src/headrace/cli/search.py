@@ -34,6 +34,7 @@ class Found:
 @click.option("--index", help="Name of the index, where there are several.")
 @click.option("--size", type=click.IntRange(0), default=10, show_default=True, help="How many hits.")
 @click.option("--sort", multiple=True, metavar="FIELD[:desc]", help="Order of the hits; may be repeated.")
+@click.option("--key", envvar="HEADRACE_API_KEY", help="API key of a service that asks for one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as the HTTP interface gives it.")
 @click.option(
     "--arrow",
@@ -46,6 +47,7 @@ def search(
     index: str | None,
     size: int,
     sort: tuple[str, ...],
+    key: str | None,
     as_json: bool,
     arrow: Path | None,
 ) -> None:
@@ -55,7 +57,7 @@ def search(
     """
     from headrace.api import open as open_index
 
-    with open_index(where, name=index) as opened:
+    with open_index(where, name=index, key=key) as opened:
         answer = opened.answer(request_body(query, size=size, sort=sort))
     if as_json:
         from headrace.cli.app import write_json

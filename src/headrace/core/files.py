@@ -6,10 +6,14 @@ import os
 from pathlib import Path
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file in one step that survives power loss: written aside, synced, renamed."""
+def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Replace a file in one step that survives power loss: written aside, synced, renamed.
+
+    With `mode` it has these permissions before the first byte is in it."""
     temporary = path.with_name(f".{path.name}.new")
     with temporary.open("wb") as file:
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -21,11 +21,13 @@ PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Asked every few seconds by machines: traced only where the asker traces."""
 
 
-def application(routes: Sequence[BaseRoute], metrics: Metrics) -> Starlette:
-    """The routes with all of it."""
+def application(
+    routes: Sequence[BaseRoute], metrics: Metrics, *, inner: Sequence[Middleware] = ()
+) -> Starlette:
+    """The routes with all of it; `inner` is measured too, and stands before the routes."""
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Observed, routes=routes, metrics=metrics)],
+        middleware=[Middleware(Observed, routes=routes, metrics=metrics), *inner],
         exception_handlers={
             HeadraceError: _answer_error,
             Exception: _answer_error,

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from headrace.serve import requests
+from headrace.serve.doors.principal import visible
 from headrace.serve.names import Named
 from headrace.serve.reads import Reads, answered
 from headrace.serve.responses import PRODUCT, json_response
@@ -141,7 +142,7 @@ def _aliases(reads: Reads) -> list[Row]:
             "is_write_index": "true" if entry.is_write_index else "-",
         }
         for alias, indexes in sorted(found.items())
-        for index, entry in sorted(indexes.items())
+        for index, entry in sorted(visible(indexes).items())
     ]
 
 

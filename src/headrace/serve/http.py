@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from headrace.core.errors import Fatal
 if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp
+
+    from headrace.serve.doors.tls import Certificate
 
 BACKLOG = 2048
 GRACE_SECONDS = 5
@@ -69,8 +71,17 @@ def listen_unix(path: Path) -> socket.socket:
 class HttpServer:
     """One application on one listening socket."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        *,
+        tls: Certificate | None = None,
+        slow_client_timeout: float | None = None,
+    ) -> None:
         import uvicorn
+
+        from headrace.serve.doors.slow import CountingProtocol, SlowClients
 
         class Server(uvicorn.Server):
             @contextlib.contextmanager
@@ -80,7 +91,7 @@ class HttpServer:
 
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=CountingProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -88,7 +99,14 @@ class HttpServer:
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
+        if tls is not None:
+            config.load()
+            config.ssl = tls.context
         self._server: uvicorn.Server = Server(config)
+        state = self._server.server_state
+        self._beside: list[Callable[[], Coroutine[None, None, None]]] = [] if tls is None else [tls.run]
+        if slow_client_timeout is not None:
+            self._beside.append(SlowClients(lambda: state.connections, slow_client_timeout).run)
         self._listener = listener
         self.stopped = anyio.Event()
 
@@ -100,7 +118,11 @@ class HttpServer:
     async def run(self) -> None:
         """Serve until `stop`, then finish the requests under way."""
         try:
-            await self._server.serve(sockets=[self._listener])
+            async with anyio.create_task_group() as tasks:
+                for each in self._beside:
+                    tasks.start_soon(each)
+                await self._server.serve(sockets=[self._listener])
+                tasks.cancel_scope.cancel()
         finally:
             self.stopped.set()
 

@@ -15,6 +15,7 @@ from typing import Final
 from headrace.core.clock import Clock
 from headrace.core.errors import RequestError
 from headrace.index.base import SearchRequest
+from headrace.serve.doors.principal import allowed, require
 from headrace.serve.hits import Shown
 from headrace.serve.searches import Part
 
@@ -79,6 +80,8 @@ class Leases:
         if lease is None or scroll != (lease.request is not None):
             reason = f"No search context found for id [{name[:80]}]"
             raise RequestError(404, "search_context_missing_exception", reason)
+        for part in lease.parts:
+            require(part.name)
         if keep_alive is not None:
             self._check_time(keep_alive)
             lease.keep_alive = keep_alive
@@ -91,7 +94,9 @@ class Leases:
         found = [
             name
             for name in dict.fromkeys(names)
-            if name in self._held and scroll == (self._held[name].request is not None)
+            if name in self._held
+            and scroll == (self._held[name].request is not None)
+            and _is_allowed(self._held[name])
         ]
         for name in found:
             del self._held[name]
@@ -99,7 +104,8 @@ class Leases:
 
     def all(self, *, scroll: bool) -> list[Lease]:
         self.release_expired()
-        return [lease for lease in self._held.values() if scroll == (lease.request is not None)]
+        held = [lease for lease in self._held.values() if scroll == (lease.request is not None)]
+        return [lease for lease in held if _is_allowed(lease)]
 
     def release_expired(self) -> None:
         now = self._clock.monotonic()
@@ -125,6 +131,10 @@ class Leases:
         self._timer = None
         self.release_expired()
         self._arm()
+
+
+def _is_allowed(lease: Lease) -> bool:
+    return all(allowed(part.name) for part in lease.parts)
 
 
 def _full(what: str) -> None:

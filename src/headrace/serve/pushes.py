@@ -21,6 +21,7 @@ from headrace.core.registry import suggest
 from headrace.ingest.http_push import admit
 from headrace.serve import requests, tokens
 from headrace.serve.bodies import Body, Cut, media_type
+from headrace.serve.doors.principal import require
 from headrace.serve.keyed import Kept, keyed
 from headrace.serve.names import Target
 from headrace.serve.push import TOKEN, Push, Written, storing, too_large_for_key
@@ -84,6 +85,7 @@ def _target(push: Push, name: str) -> Target:
     """The pipeline's log. Raises RequestError 404 with the nearest name, 400 for one that takes no pushes."""
     found = push.pipelines.get(name)
     if found is not None:
+        require(found.index)
         return found
     if name in push.others:
         known = f"those that do: {', '.join(sorted(push.pipelines)) or 'none'}"

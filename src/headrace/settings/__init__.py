@@ -2,13 +2,20 @@
 
 from headrace.settings.load import load, loads
 from headrace.settings.origin import Origin, SettingsError, dotted
+from headrace.settings.server import (
+    CorsSettings,
+    KeySettings,
+    Scope,
+    SearchLimits,
+    ServerSettings,
+    TlsSettings,
+)
 from headrace.settings.types import (
     BufferSettings,
     IndexConfig,
     LogSettings,
     MemorySettings,
     PipelineConfig,
-    ServerSettings,
     Settings,
     SettingsFile,
     StepConfig,
@@ -17,16 +24,21 @@ from headrace.settings.types import (
 
 __all__ = [
     "BufferSettings",
+    "CorsSettings",
     "IndexConfig",
+    "KeySettings",
     "LogSettings",
     "MemorySettings",
     "Origin",
     "PipelineConfig",
+    "Scope",
+    "SearchLimits",
     "ServerSettings",
     "Settings",
     "SettingsError",
     "SettingsFile",
     "StepConfig",
+    "TlsSettings",
     "When",
     "dotted",
     "load",

@@ -103,7 +103,7 @@ class _Loading:
         return Settings(
             data_dir=self.base / file.data_dir,
             base=self.base,
-            server=file.server,
+            server=file.server.located(self.base),
             memory=file.memory,
             buffer=file.buffer,
             disk_reserve=file.disk_reserve,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -16,9 +16,8 @@ from msgspec import Meta
 from headrace.core.errors import ConfigError
 from headrace.pipeline import capacities
 from headrace.settings.origin import Origin, Path_
+from headrace.settings.server import ServerSettings, default
 from headrace.units import Duration, Size
-
-T = TypeVar("T")
 
 OnReject: TypeAlias = Literal["dead_letter", "drop", "fail"]
 
@@ -31,25 +30,6 @@ LATER_STEP_KEYS: Final = ("shadow",)
 
 LEAST_BYTES: Final = 64_000
 """Smaller batches and channels would hold less than one common record, and stand still."""
-
-
-def default(value: T) -> T:
-    """A default of one of our own types, which msgspec cannot write into a schema by itself."""
-    made: T = msgspec.field(default_factory=lambda: value)
-    return made
-
-
-class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where HTTP is answered."""
-
-    host: Annotated[
-        str, Meta(description="Address to listen on; 0.0.0.0 is every interface.", min_length=1)
-    ] = "127.0.0.1"
-    port: Annotated[int, Meta(description="TCP port; 0 takes any free one.", ge=0, le=65_535)] = 7223
-    auto_create: Annotated[
-        bool,
-        Meta(description="Whether a write to an index that does not exist makes it, as Elasticsearch does."),
-    ] = True
 
 
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.core.errors import RequestError
 from headrace.core.health import State
 from headrace.serve import requests
+from headrace.serve.doors.principal import visible_aliases
 from headrace.serve.manage.base import INDEX, PARAMETERS, SHARDS, Surroundings, selected, unsupported
 from headrace.serve.manage.shown import aliases_of, settings_of
 from headrace.serve.places import PlacedIndices, has_folder
@@ -182,7 +183,7 @@ def _nodes(request: Request) -> dict[str, Any]:
 
 
 def _resolved(indices: PlacedIndices, names: list[str], expression: str) -> dict[str, Any]:
-    aliases = indices.catalogue.aliases
+    aliases = visible_aliases(indices.catalogue.aliases)
     parts = expression.split(",")
     named = [alias for alias in sorted(aliases) if any(alias == p or like(p, [alias]) for p in parts)]
     direct = [name for name in sorted(names) if any(p in (name, "_all") or like(p, [name]) for p in parts)]

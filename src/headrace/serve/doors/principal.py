@@ -1,0 +1,107 @@
+"""Who asks: set by the door for each request, consulted where a name becomes an index.
+
+No principal means that no keys are in use, or that no client asks (a background task): everything is
+allowed then. The door lets nobody pass without one where keys are in use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, TypeVar
+
+from headrace.core.errors import RequestError
+
+T = TypeVar("T")
+
+SECURITY: Final = "security_exception"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A key in use: its name, its scopes, and the patterns of the indexes it may use them on."""
+
+    name: str
+    scopes: frozenset[str]
+    indexes: tuple[str, ...] = ("*",)
+
+    def may_use(self, index: str) -> bool:
+        """By the index's own name, never by an alias's: an alias can be pointed elsewhere by others."""
+        return "*" in self.indexes or any(_matches(pattern, index) for pattern in self.indexes)
+
+
+CURRENT: Final[ContextVar[Principal | None]] = ContextVar("headrace_principal", default=None)
+
+
+def in_use() -> bool:
+    """Whether whoever asks is bound by a key."""
+    return CURRENT.get() is not None
+
+
+def allowed(index: str, scope: str | None = None) -> bool:
+    """Whether whoever asks may use an index, for that scope where it is not the route's own."""
+    who = CURRENT.get()
+    return who is None or (who.may_use(index) and (scope is None or scope in who.scopes))
+
+
+def require(index: str, scope: str | None = None) -> None:
+    """Raises RequestError 403 naming what is missing."""
+    if allowed(index, scope):
+        return
+    who = CURRENT.get()
+    assert who is not None
+    if not who.may_use(index):
+        mine = ", ".join(who.indexes)
+        reason = f"key [{who.name}] may not use index [{index}]: its indexes are [{mine}]"
+        raise RequestError(403, SECURITY, reason)
+    raise lacking(who, {str(scope)})
+
+
+def lacking(who: Principal, scopes: Collection[str]) -> RequestError:
+    needed, mine = " or ".join(sorted(scopes)), ", ".join(sorted(who.scopes))
+    reason = f"key [{who.name}] lacks the scope [{needed}]: its scopes are [{mine}]"
+    return RequestError(403, SECURITY, reason)
+
+
+def require_named(
+    expression: str, indexes: Collection[str], aliases: Mapping[str, Mapping[str, object]]
+) -> None:
+    """All indexes that an expression names outright, also under an alias. Raises RequestError 403.
+
+    Wildcards name nothing outright: they are resolved among what is `visible`."""
+    if CURRENT.get() is None:
+        return
+    for name in (part.strip() for part in expression.split(",")):
+        if not name or "*" in name or name == "_all" or name.startswith("-"):
+            continue
+        for index in aliases[name] if name in aliases and name not in indexes else (name,):
+            require(index)
+
+
+def visible(places: Mapping[str, T]) -> Mapping[str, T]:
+    """Of what is kept by the names of indexes, what whoever asks may see."""
+    who = CURRENT.get()
+    if who is None or "*" in who.indexes:
+        return places
+    return {name: place for name, place in places.items() if who.may_use(name)}
+
+
+def visible_aliases(aliases: Mapping[str, Mapping[str, T]]) -> Mapping[str, Mapping[str, T]]:
+    """Aliases with the indexes that whoever asks may see; those without any are not there."""
+    who = CURRENT.get()
+    if who is None or "*" in who.indexes:
+        return aliases
+    seen = {alias: visible(indexes) for alias, indexes in aliases.items()}
+    return {alias: indexes for alias, indexes in seen.items() if indexes}
+
+
+@lru_cache(maxsize=1024)
+def _expression(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return _expression(pattern).fullmatch(name) is not None

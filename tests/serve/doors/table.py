@@ -1,0 +1,210 @@
+"""Every endpoint, asked with every kind of key, asked of the real application; `docs/security.md` is written from it.
+
+`python tests/serve/doors/table.py > docs/security.md` after a change.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from starlette.routing import Mount, Route
+
+from headrace.core.health import State
+from headrace.core.metrics import Metrics
+from headrace.layout import socket_path
+from headrace.model import Json
+from headrace.serve.app import Writing, server_app
+from headrace.serve.doors import Door, Doors, Keyring
+from headrace.serve.doors.scopes import ANY, OPEN, known
+from headrace.serve.line import Line
+from headrace.serve.upstream import Upstream
+from headrace.services.writing import WritePath
+from headrace.settings import KeySettings, Scope, loads
+from headrace.units import Secret
+
+if TYPE_CHECKING:
+    import httpx2
+    from starlette.applications import Starlette
+
+CONFIGURATION = """
+data_dir: data
+disk_reserve: 1MB
+indexes:
+  logs-app: { type: tantivy, memory: 32MB, fields: { n: integer } }
+  other: { type: tantivy, memory: 32MB, fields: { n: integer } }
+pipelines:
+  app: { source: { type: http_push }, index: logs-app }
+"""
+PAGE = Path(__file__).parents[3] / "docs" / "security.md"
+BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
+STRANGER = ("10.9.8.7", 4711)
+EVERYTHING: tuple[Scope, ...] = ("read", "write", "admin", "monitor")
+
+
+class Alive:
+    """A server that is well."""
+
+    async def readiness(self) -> tuple[State, Json]:
+        return State.READY, {"state": "ready"}
+
+    async def metrics(self) -> bytes:
+        return b""
+
+
+def key(name: str, scopes: Sequence[Scope], indexes: Sequence[str] = ("*",)) -> KeySettings:
+    return KeySettings(
+        name=name, secret=Secret(f"the-secret-of-{name}"), scopes=list(scopes), indexes=list(indexes)
+    )
+
+
+def header(name: str) -> dict[str, str]:
+    secret = base64.b64encode(f"{name}:the-secret-of-{name}".encode()).decode()
+    return {"authorization": f"ApiKey {secret}"}
+
+
+@asynccontextmanager
+async def application(folder: Path, doors: Doors | None) -> AsyncIterator[Starlette]:
+    """The server's own, over a real buffer and catalogue; only the ingester is away."""
+    settings = loads(CONFIGURATION, "yaml", base=folder)
+    metrics = Metrics()
+    upstream = Upstream(socket_path(settings.data_dir))
+    async with WritePath.opened(settings, metrics) as path, upstream:
+        line = Line(upstream, lambda: path.buffer.incarnation)
+        push = path.push(line, lambda: "")
+        yield server_app(path.indices, Alive(), metrics, Writing(push, path.buffer, upstream, line), doors)
+
+
+@asynccontextmanager
+async def client(app: Starlette, peer: tuple[str, int] = STRANGER) -> AsyncIterator[httpx2.AsyncClient]:
+    import httpx2
+
+    transport = httpx2.ASGITransport(app=app, client=peer)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://server") as found:
+        yield found
+
+
+@dataclass(frozen=True, order=True)
+class Endpoint:
+    path: str
+    method: str
+
+    @property
+    def scope(self) -> str | None:
+        return known(self.method, self.path)
+
+    @property
+    def names_index(self) -> bool:
+        return "{index" in self.path or self.path.startswith("/ingest/")
+
+    def url(self, index: str, pipeline: str) -> str:
+        filled = re.sub(r"\{index(:\w+)?\}", index, self.path).replace("{pipeline}", pipeline)
+        filled = filled.replace("/ui/{name}", "/ui/page.css")
+        return re.sub(r"\{\w+(:\w+)?\}", "x", filled) + "?timeout=0"
+
+
+def endpoints(app: Starlette) -> list[Endpoint]:
+    """Each once; those of `/es` are the same routes."""
+    found = {
+        Endpoint(route.path, method)
+        for route in app.routes
+        if isinstance(route, Route) and not isinstance(route, Mount)
+        for method in route.methods or ()
+        if method != "HEAD" or "GET" not in (route.methods or ())
+    }
+    return sorted(found)
+
+
+def too_weak(scope: str) -> list[Scope]:
+    """The most scopes that are not enough."""
+    for held in ([*EVERYTHING[:place], *EVERYTHING[place + 1 :]] for place in range(4)):
+        if scope == "read+write" and "write" not in held:
+            return held
+    alternatives = scope.split("|")
+    return [each for each in EVERYTHING if each not in alternatives]
+
+
+Row = tuple[Endpoint, list[int]]
+
+
+async def rows(folder: Path) -> list[Row]:
+    """Statuses of each endpoint: no key, wrong key, too weak, another index, right."""
+    async with application(folder, None) as app:
+        every = endpoints(app)
+    scopes = sorted({each.scope or "" for each in every})
+    weak = {scope: f"weak{place}" for place, scope in enumerate(scopes)}
+    keys = [key(name, too_weak(scope)) for scope, name in weak.items() if too_weak(scope)]
+    keys += [key("right", EVERYTHING, ["logs-*", "fresh-*"]), key("other", EVERYTHING, ["elsewhere-*"])]
+    doors = Doors(Door(Keyring(keys)))
+    found: list[Row] = []
+    async with application(folder, doors) as app, client(app) as asked:
+        for each in every:
+            url = each.url("logs-app", "app")
+            held = header(weak[each.scope or ""]) if too_weak(each.scope or "") else header("right")
+            wrong = {"authorization": "ApiKey d3Jvbmc6d3Jvbmc="}
+            statuses = []
+            for headers in ({}, wrong, held, header("other"), header("right")):
+                content = {"content-type": "application/json"}
+                answer = await asked.request(each.method, url, headers=headers | content, content=b"{}\n")
+                statuses.append(answer.status_code)
+                if headers == header("other") and not each.names_index:
+                    assert b"logs-app" not in answer.content, f"{each} tells of an index of others"
+            found.append((each, statuses))
+    return found
+
+
+def words(each: Endpoint, statuses: list[int]) -> list[str]:
+    none, wrong, weak, other, right = statuses
+
+    def cell(status: int) -> str:
+        return str(status) if status in (401, 403) else "answered"
+
+    weakest = cell(weak) if each.scope not in (OPEN, ANY) else "any key will do"
+    others = cell(other) if each.names_index else "only its own indexes"
+    if each.scope == OPEN:
+        weakest = others = "answered"
+    return [cell(none), cell(wrong), weakest, others, cell(right)]
+
+
+def shown(path: str) -> str:
+    return re.sub(r"\{(\w+):\w+\}", r"{\1}", path)
+
+
+def scope_words(scope: str | None) -> str:
+    if scope in (OPEN, ANY):
+        return "none" if scope == OPEN else "any"
+    return str(scope).replace("|", " or ").replace("+", " and ")
+
+
+def table(found: Sequence[Row]) -> str:
+    """Methods with the same answers share a line."""
+    merged: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for each, statuses in found:
+        where = (shown(each.path), scope_words(each.scope), tuple(words(each, statuses)))
+        merged.setdefault(where, []).append(each.method)
+    lines = [
+        "| Endpoint | Scope | No key | Wrong key | Too weak | For another index | Right |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (path, scope, cells), methods in merged.items():
+        lines.append(f"| `{' '.join(sorted(set(methods)))} {path}` | {scope} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def page(found: Sequence[Row]) -> str:
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{table(found)}\n\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        text = page(anyio.run(rows, Path(folder)))
+    sys.stdout.write(text)
