@@ -53,17 +53,31 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Texts:
+    """The JSON objects that a frame was decoded from: a line each, in the order of its rows.
+
+    canonical: each is known to be written as the frame's row would be, nulls included. It saves work, and
+    changes no result.
+    """
+
+    lines: bytes
+    canonical: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """A raw batch as frames. Several only where records disagree on a field's type.
 
     Each record keeps the types it was written with, whatever its neighbours hold: records are grouped
     into frames of equal type, in any order, each with a `RECORD` column. `records` counts what was read,
-    rejected ones included; blank lines are no records.
+    rejected ones included; blank lines are no records. `texts` is of JSON formats, one beside each frame:
+    a record that no step changes keeps its text.
     """
 
     frames: tuple[pl.DataFrame, ...]
     rejections: tuple[Rejection, ...] = ()
     records: int = 0
+    texts: tuple[Texts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +175,8 @@ class Batch:
     """Decoded and transformed rows of one raw batch, on their way to the index.
 
     `id` correlates log lines of one batch. `records` were read; `rejections` so far are in their
-    original form; `dropped` were left out on purpose (`where`). What is left is in `frames`.
+    original form; `dropped` were left out on purpose (`where`). What is left is in `frames`. `decoded` is
+    what they were before the transforms, where its texts are known.
     """
 
     id: str
@@ -171,6 +186,7 @@ class Batch:
     records: int
     rejections: tuple[Rejection, ...] = ()
     dropped: int = 0
+    decoded: Decoded | None = None
 
     @property
     def rows(self) -> int:

@@ -261,7 +261,9 @@ class PipelineRun:
             frames = tuple(frame for frame in passed.frames if frame.height)
             originals = with_originals(raw, [*decoded.rejections, *passed.rejections])
             self._count(decoded.records, len(originals), passed.dropped)
-            return Batch(identity, self.pipeline, raw, frames, decoded.records, originals, passed.dropped)
+            return Batch(
+                identity, self.pipeline, raw, frames, decoded.records, originals, passed.dropped, decoded
+            )
 
     def _count(self, read: int, rejected: int, dropped: int) -> None:
         count = self._metrics.records.labels

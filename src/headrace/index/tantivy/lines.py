@@ -25,7 +25,7 @@ _QUOTED_ID: Final = pl.concat_str([pl.lit('"'), pl.col(ID), pl.lit('"')])
 def numbered(frames: tuple[pl.DataFrame, ...]) -> list[pl.DataFrame]:
     """Frames with ORDINAL: the how manieth row of its record each row is."""
     records = pl.concat([frame[RECORD] for frame in frames]) if frames else pl.Series(dtype=pl.Int64)
-    if not records.is_duplicated().any():
+    if bool((records.diff().slice(1) > 0).all()) or not records.is_duplicated().any():
         return [frame.with_columns(pl.lit(0, dtype=pl.Int64).alias(ORDINAL)) for frame in frames]
     counted = records.to_frame(RECORD).select(pl.int_range(pl.len(), dtype=pl.Int64).over(RECORD)).to_series()
     ends, numbered = 0, []

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from headrace.index.tantivy.lines import in_order, numbered
+from headrace.index.tantivy.originals import Originals
 from headrace.index.tantivy.rows import RowFormat
-from headrace.model import RECORD, Position, RawBatch, Rejection
+from headrace.model import RECORD, Decoded, Position, RawBatch, Rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,14 @@ class Rendered:
     conflicts: Mapping[str, int] = field(default_factory=dict)
 
 
-def render(form: RowFormat, frames: tuple[pl.DataFrame, ...], committed: int = 0) -> Rendered:
-    """Rows of all frames, those already committed left out."""
+def render(
+    form: RowFormat,
+    frames: tuple[pl.DataFrame, ...],
+    committed: int = 0,
+    decoded: Decoded | None = None,
+) -> Rendered:
+    """Rows of all frames, those already committed left out; `decoded`: what they were as they were read."""
+    originals = Originals(decoded)
     rejections: list[Rejection] = []
     rendered: list[pl.DataFrame] = []
     conflicts: dict[str, int] = {}
@@ -30,7 +37,7 @@ def render(form: RowFormat, frames: tuple[pl.DataFrame, ...], committed: int = 0
         fresh = frame.filter(pl.col(RECORD) >= committed) if committed else frame
         if not fresh.height:
             continue
-        found = form.render(fresh)
+        found = form.render(fresh, originals)
         rejections += found.rejections
         rendered.append(found.frame)
         for name, count in found.conflicts.items():
@@ -52,7 +59,7 @@ def render_merged(
         operations=None,
     )
     decoded = raw.decoder.decode(alone)
-    found = render(form, decoded.frames)
+    found = render(form, decoded.frames, decoded=decoded)
     numbers = pl.Series(RECORD, list(records), dtype=pl.Int64)
     rows = found.rows.with_columns(numbers.gather(found.rows[RECORD]).alias(RECORD))
     # The decoder names the line of a batch that nobody ever sent.

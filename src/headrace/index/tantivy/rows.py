@@ -9,6 +9,7 @@ as `dynamic` says. NaN is a missing value everywhere: JSON has no other name for
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -18,6 +19,7 @@ import polars as pl
 from headrace.fields import Field, FieldType, cast, located, named
 from headrace.index.tantivy.columns import adapted, copied, leftover, place
 from headrace.index.tantivy.jsontext import object_text, plain
+from headrace.index.tantivy.originals import Originals, source_text
 from headrace.index.tantivy.schema import DYNAMIC, DYNAMIC_TEXT, ID, SOURCE, EngineSchema
 from headrace.model import RECORD, RESERVED, Rejection
 
@@ -31,6 +33,8 @@ ID_SEPARATOR: Final = "|"
 
 STAGE: Final = "index"
 
+UNKNOWN: Final = Originals()
+
 _AS_THEY_ARE: Final = {
     FieldType.TEXT,
     FieldType.KEYWORD,
@@ -39,6 +43,13 @@ _AS_THEY_ARE: Final = {
     FieldType.BOOLEAN,
 }
 """Kinds whose values are fit for the engine whenever the frame's type is the declared one."""
+
+_MOMENT: Final = (
+    r"^(167[89]|16[89][0-9]|1[7-9][0-9]{2}|2[01][0-9]{2}|22[0-5][0-9])-"
+    r"((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?Z$"
+)
+"""Moments in UTC that are there for certain; a leap day is not among them, and costs no more than a cast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +103,13 @@ class RowFormat:
         own = (name for name in self.schema.columns if self.schema.fields[name].of is None)
         return {name: self.schema.fields[name].many for name in [*own, *self.schema.kept]}
 
-    def render(self, frame: pl.DataFrame) -> Rows:
-        """The rows of a frame that has RECORD and ORDINAL."""
+    def render(self, frame: pl.DataFrame, originals: Originals = UNKNOWN) -> Rows:
+        """The rows of a frame that has RECORD and ORDINAL; those that are still as they were sent stay so."""
         user = _without_nan(frame.drop(RECORD, ORDINAL))
+        kept = originals.kept(frame[RECORD], user)
         raw = self._declared(user)
-        typed, failed = self._typed(raw)
+        moments = {name for name in raw.columns if self._is_moment_text(raw[name])}
+        typed, failed = self._typed(raw, moments)
         indexed = adapted(typed, self._adapting)
         unknown = self._unknown(user)
         ids = self._ids(user, typed)
@@ -106,10 +119,12 @@ class RowFormat:
             *self._wrong_types(raw, failed),
             *self._unknown_fields(unknown),
         ]
-        source = object_text(user, frame.height)
+        source = source_text(user, frame.height, kept)
         body = None
-        if not self._shareable(user, raw, failed):
+        if not self._shareable(user, raw, failed, moments):
             body = self._body(frame.height, raw, indexed, failed, unknown)
+        elif kept is not None and not kept.plain:
+            body = object_text(user, frame.height)
         empty = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
         rows = pl.DataFrame(
             {
@@ -133,12 +148,14 @@ class RowFormat:
         copies = (copied(user, name, fields[name]) for name in self._copying)
         return declared.with_columns(each for each in copies if each is not None)
 
-    def _typed(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
-        """Values as their declared types, and per field where that failed."""
+    def _typed(
+        self, raw: pl.DataFrame, moments: AbstractSet[str]
+    ) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+        """Values as their declared types, and per field where that failed; `moments` are fit as texts."""
         typed = raw.with_columns(
             cast(name, dtype, self.schema.fields[name], coerce=False)
             for name, dtype in raw.schema.items()
-            if not _fits(dtype, self.schema.fields[name])
+            if name not in moments and not _fits(dtype, self.schema.fields[name])
         )
         failed = {
             name: raw[name].is_not_null() & typed[name].is_null()
@@ -146,6 +163,17 @@ class RowFormat:
             if typed[name].null_count() > raw[name].null_count()
         }
         return typed, failed
+
+    def _is_moment_text(self, values: pl.Series) -> bool:
+        """Whether these are dates in a form that the engine reads as we would, and that no id is made of."""
+        declared = self.schema.fields[values.name]
+        return (
+            declared.kind is FieldType.DATE
+            and not declared.format
+            and isinstance(values.dtype, pl.String)
+            and values.name not in self.key
+            and values.str.contains(_MOMENT).all()
+        )
 
     def _unknown(self, user: pl.DataFrame) -> pl.DataFrame:
         """What has no engine field of its own, by path (a dot in a key is a path to the engine)."""
@@ -210,7 +238,13 @@ class RowFormat:
             where = user[name].is_not_null()
             yield _Refusal(where, "reserved_field", f"{name}: a name of ours", user[name])
 
-    def _shareable(self, user: pl.DataFrame, raw: pl.DataFrame, failed: Mapping[str, pl.Series]) -> bool:
+    def _shareable(
+        self,
+        user: pl.DataFrame,
+        raw: pl.DataFrame,
+        failed: Mapping[str, pl.Series],
+        moments: AbstractSet[str],
+    ) -> bool:
         """Whether `_source` is just what the engine is to index: one rendering less."""
         return (
             not failed
@@ -218,7 +252,8 @@ class RowFormat:
             and all(self.schema.columns[name] == name for name in raw.columns)
             and self._adapting.keys().isdisjoint(raw.columns)
             and all(
-                dtype == self.schema.fields[name].dtype and not isinstance(dtype, pl.List)
+                name in moments
+                or (dtype == self.schema.fields[name].dtype and not isinstance(dtype, pl.List))
                 for name, dtype in raw.schema.items()
             )
         )

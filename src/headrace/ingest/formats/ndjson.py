@@ -15,7 +15,7 @@ import polars as pl
 from headrace.ingest.formats.base import Hints, count_lines, lines_of, text_of
 from headrace.ingest.formats.fastjson import FastJson, usable
 from headrace.ingest.formats.shapes import EMPTY, Shape, Unsupported, dtype, group, members, shape_of, unify
-from headrace.model import RECORD, RESERVED, Decoded, RawBatch, Rejection
+from headrace.model import RECORD, RESERVED, Decoded, RawBatch, Rejection, Texts
 
 LEARN_FROM: Final = 200  # records of a cold decoder's first batch that are looked at one by one
 
@@ -37,10 +37,11 @@ class NdjsonDecoder:
         if self._fast is None:
             self._warm_up(payload)
         lines = count_lines(payload)
-        frame = self._fast.parse(payload, lines) if self._fast and lines else None
-        if frame is None:
+        parsed = self._fast.parse(payload, lines) if self._fast and lines else None
+        if parsed is None:
             return self._one_by_one(raw, payload)
-        return Decoded((_numbered(frame, range(raw.first_record, raw.first_record + lines)),), (), lines)
+        frame = _numbered(parsed.frame, range(raw.first_record, raw.first_record + lines))
+        return Decoded((frame,), (), lines, (Texts(payload, canonical=parsed.canonical),))
 
     def original(self, raw: RawBatch, record: int) -> bytes | None:
         payload = text_of(raw)
@@ -81,12 +82,15 @@ class NdjsonDecoder:
                 rejections.append(self._reject(raw, number, line, refused))
         records = len(good) + len(rejections)
         self._learn(shapes)
-        frames = [
+        found = [
             self._frame(raw, shape, [good[i] for i in indexes], rejections)
             for shape, indexes in group(shapes)
         ]
         rejections.sort(key=lambda rejection: rejection.record)
-        return Decoded(tuple(f for f in frames if f.height), tuple(rejections), records)
+        frames = tuple(frame for frame in found if frame.height)
+        known = dict(good)
+        texts = tuple(Texts(b"\n".join([known[number] for number in frame[RECORD]])) for frame in frames)
+        return Decoded(frames, tuple(rejections), records, texts)
 
     def _checked(self, line: bytes) -> Shape:
         try:

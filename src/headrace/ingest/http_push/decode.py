@@ -47,7 +47,8 @@ class Lines:
     def _counted(self, raw: RawBatch, decoded: Decoded, more: list[Rejection]) -> Decoded:
         rejections = tuple(sorted([*decoded.rejections, *more], key=lambda rejection: rejection.record))
         used = raw.position.record - raw.first_record
-        return Decoded(decoded.frames, rejections, used if self._operations else decoded.records + len(more))
+        records = used if self._operations else decoded.records + len(more)
+        return Decoded(decoded.frames, rejections, records, decoded.texts)
 
     def _among_blanks(self, raw: RawBatch, payload: bytes) -> Decoded:
         """Decode the other lines at full speed, then give them their numbers back."""
@@ -61,7 +62,7 @@ class Lines:
             return self._inner.decode(raw)  # slower, but the messages name the records' own numbers
         known = pl.Series(RECORD, numbers, dtype=pl.Int64)
         frames = tuple(frame.with_columns(known.gather(frame[RECORD])) for frame in decoded.frames)
-        return Decoded(frames, (), len(numbers))
+        return Decoded(frames, (), len(numbers), decoded.texts)
 
     def _without_document(self, raw: RawBatch, payload: bytes, large: list[Rejection]) -> list[Rejection]:
         """Records whose operation needs a document, and whose line is blank."""
@@ -245,7 +246,7 @@ def _text(raw: RawBatch) -> bytes:
 
 def _with(decoded: Decoded, more: list[Rejection]) -> Decoded:
     rejections = sorted([*decoded.rejections, *more], key=lambda rejection: rejection.record)
-    return Decoded(decoded.frames, tuple(rejections), decoded.records + len(more))
+    return Decoded(decoded.frames, tuple(rejections), decoded.records + len(more), decoded.texts)
 
 
 def _joined(frames: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
