@@ -190,7 +190,7 @@ class Writer:
 
     def _rows(self, batch: Batch, key: PartitionKey, committed: int) -> tuple[pl.DataFrame, list[Rejection]]:
         """Rows of all frames in record order, those already committed left out."""
-        found = render(self._format, batch.frames, committed)
+        found = render(self._format, batch.frames, committed, batch.decoded)
         self._note_conflicts(batch, found.conflicts)
         rows, poisoned = self._poison.without(found.rows, key)
         return rows, found.rejections + poisoned
