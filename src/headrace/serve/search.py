@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from headrace import __version__
 from headrace.core.clock import Clock
 from headrace.fields import Field
-from headrace.serve import arrow, cat, msearch, requests, scroll, searches
+from headrace.serve import arrow, cat, judging, msearch, requests, scroll, searches
 from headrace.serve.freshness import Realtime
 from headrace.serve.hits import search_body, shards
 from headrace.serve.names import Indices
@@ -88,6 +88,7 @@ def routes(
         Route("/", answered(banner), methods=["GET", "HEAD"]),
         *cat.routes(reads),
         *msearch.routes(reads),
+        *judging.routes(reads),
         *scroll.routes(reads),
         Route("/_search", answered(search), methods=BOTH),
         Route("/_count", answered(count), methods=BOTH),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
+from headrace.serve import analyze
 from headrace.serve.manage import (
     aliases,
     cluster,
@@ -16,7 +17,9 @@ from headrace.serve.manage import (
     refresh,
     settings,
     shippers,
+    statistics,
     streams,
+    tables,
     templates,
 )
 from headrace.serve.manage.base import Surroundings
@@ -27,11 +30,14 @@ __all__ = ["Surroundings", "routes"]
 def routes(around: Surroundings) -> list[BaseRoute]:
     """All of it; the caller mounts them at the root and under /es."""
     return [
+        *statistics.routes(around),
+        *tables.routes(around),
         *cluster.routes(around),
         *aliases.routes(around),
         *mappings.routes(around),
         *settings.routes(around),
         *refresh.routes(around),
+        *analyze.routes(around.indices),
         *shippers.routes(around),
         *templates.routes(around),
         *streams.routes(around),

@@ -1,0 +1,136 @@
+"""More of `_cat`: the node, shards, templates and what else scripts ask for by habit; `/_cat` lists all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from headrace.serve.cat import Row, table
+from headrace.serve.manage.base import Surroundings, selected
+from headrace.serve.manage.cluster import NODE
+from headrace.serve.manage.statistics import Sizes, sizes_of
+from headrace.serve.responses import PRODUCT
+from headrace.serve.search import ES_VERSION, answered, in_thread
+from headrace.serve.templates import matches, priority
+
+LISTED: Final = (
+    "/_cat/aliases", "/_cat/aliases/{alias}", "/_cat/allocation", "/_cat/count", "/_cat/count/{index}",
+    "/_cat/health", "/_cat/indices", "/_cat/indices/{index}", "/_cat/master", "/_cat/nodes",
+    "/_cat/pending_tasks", "/_cat/plugins", "/_cat/segments", "/_cat/shards", "/_cat/shards/{index}",
+    "/_cat/tasks", "/_cat/templates", "/_cat/templates/{name}", "/_cat/thread_pool",
+)  # fmt: skip
+EMPTY: Final = ("pending_tasks", "plugins", "tasks", "thread_pool")
+"""Tables of what there is never any of."""
+
+
+def routes(around: Surroundings) -> list[BaseRoute]:
+    indices = around.indices
+
+    async def listed(_: Request) -> Response:
+        text = "".join(f"{path}\n" for path in ("=^.^=", *LISTED))
+        return Response(text, headers=PRODUCT, media_type="text/plain")
+
+    async def nodes(request: Request) -> Response:
+        host = request.url.hostname or "127.0.0.1"
+        load = [f"{each:.2f}" for each in os.getloadavg()]
+        row = {"ip": host, "load_1m": load[0], "load_5m": load[1], "load_15m": load[2], "node.role": "dim"}
+        return table(request, [{**row, "master": "*", "name": NODE, "version": ES_VERSION}])
+
+    async def master(request: Request) -> Response:
+        host = request.url.hostname or "127.0.0.1"
+        return table(request, [{"id": NODE, "host": host, "ip": host, "node": NODE}])
+
+    async def shards(request: Request) -> Response:
+        return table(request, _shards(await _of(request), request))
+
+    async def segments(request: Request) -> Response:
+        rows = [
+            {"index": name, "shard": "0", "prirep": "p", "segments": str(count), "docs.count": str(documents)}
+            for name, documents, _, count in _known(await _of(request))
+        ]
+        return table(request, rows)
+
+    async def allocation(request: Request) -> Response:
+        sizes, disk = await in_thread(lambda: sizes_of(indices)), shutil.disk_usage("/")
+        held = sum(entry[1] for entry in sizes.values() if entry is not None)
+        row = {"shards": str(len(sizes)), "disk.indices": str(held), "disk.used": str(disk.used)}
+        row |= {"disk.avail": str(disk.free), "disk.total": str(disk.total)}
+        return table(
+            request, [{**row, "disk.percent": str(round(100 * disk.used / disk.total)), "node": NODE}]
+        )
+
+    async def templates(request: Request) -> Response:
+        kept, wanted = indices.catalogue.templates, request.path_params.get("name", "*")
+        rows = [_template(name, body, str(priority(body))) for name, body in sorted(kept.index.items())]
+        rows += [
+            _template(name, body, str(body.get("order", 0))) for name, body in sorted(kept.legacy.items())
+        ]
+        return table(request, [row for row in rows if _like(wanted, row["name"])])
+
+    async def nothing(request: Request) -> Response:
+        return table(request, [])
+
+    async def _of(request: Request) -> Sizes:
+        names = selected(around, request)
+        return await in_thread(
+            lambda: {name: size for name, size in sizes_of(indices).items() if name in names}
+        )
+
+    def get(path: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
+        return Route(path, answered(handler), methods=["GET"])
+
+    return [
+        get("/_cat", listed),
+        get("/_cat/nodes", nodes),
+        get("/_cat/master", master),
+        get("/_cat/cluster_manager", master),
+        get("/_cat/shards", shards),
+        get("/_cat/shards/{index}", shards),
+        get("/_cat/segments", segments),
+        get("/_cat/segments/{index}", segments),
+        get("/_cat/allocation", allocation),
+        get("/_cat/templates", templates),
+        get("/_cat/templates/{name}", templates),
+        *(get(f"/_cat/{name}", nothing) for name in EMPTY),
+    ]
+
+
+def _known(sizes: Sizes) -> Sequence[tuple[str, int, int, int]]:
+    return [(name, *entry) for name, entry in sorted(sizes.items()) if entry is not None]
+
+
+def _shards(sizes: Sizes, request: Request) -> list[Row]:
+    host = request.url.hostname or "127.0.0.1"
+    return [
+        {
+            "index": name,
+            "shard": "0",
+            "prirep": "p",
+            "state": "STARTED",
+            "docs": str(documents),
+            "store": str(size),
+            "ip": host,
+            "node": NODE,
+        }
+        for name, documents, size, _ in _known(sizes)
+    ]
+
+
+def _template(name: str, body: dict[str, Any], order: str) -> Row:
+    return {
+        "name": name,
+        "index_patterns": f"[{', '.join(body['index_patterns'])}]",
+        "order": order,
+        "version": str(body.get("version", "")),
+        "composed_of": f"[{', '.join(body.get('composed_of') or [])}]",
+    }
+
+
+def _like(wanted: str, name: str) -> bool:
+    return any(part in ("*", name) or matches([part], name) for part in wanted.split(","))

@@ -1,0 +1,48 @@
+"""Tables as text and as JSON."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.testclient import TestClient
+
+from headrace.serve.manage.tables import LISTED
+
+
+@pytest.fixture
+def things(client: TestClient) -> TestClient:
+    client.put("/_index_template/t", json={"index_patterns": ["x-*"], "priority": 3})
+    client.put("/_template/old", json={"index_patterns": ["y-*"]})
+    client.put("/things")
+    return client
+
+
+def test_the_list_names_each_table_that_answers(things: TestClient) -> None:
+    assert ["=^.^=", *LISTED] == things.get("/_cat").text.splitlines()
+    paths = [path for path in LISTED if "{" not in path and path.removeprefix("/_cat/") not in OTHERS]
+    assert dict.fromkeys(paths, 200) == {path: things.get(path).status_code for path in paths}
+
+
+OTHERS = ("aliases", "count", "health", "indices")
+"""Those of the searching side."""
+
+
+def test_the_node_is_its_own_master(things: TestClient) -> None:
+    [node] = things.get("/_cat/nodes?format=json").json()
+    assert ("*", "headrace") == (node["master"], node["name"])
+    assert "headrace" == things.get("/_cat/master?h=node").text.strip()
+
+
+def test_shards_are_listed_one_for_each_index(things: TestClient) -> None:
+    [row] = things.get("/_cat/shards/things?format=json").json()
+    assert ("things", "0", "p", "STARTED", "0") == tuple(
+        row[name] for name in ("index", "shard", "prirep", "state", "docs")
+    )
+    assert 404 == things.get("/_cat/shards/nothing").status_code
+
+
+def test_templates_of_both_kinds_are_listed(things: TestClient) -> None:
+    rows = things.get("/_cat/templates?format=json").json()
+    assert [("t", "[x-*]", "3"), ("old", "[y-*]", "0")] == [
+        (row["name"], row["index_patterns"], row["order"]) for row in rows
+    ]
+    assert ["t"] == [row["name"] for row in things.get("/_cat/templates/t*?format=json").json()]
