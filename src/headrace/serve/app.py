@@ -16,6 +16,7 @@ from headrace.serve import (
     field_caps,
     health,
     manage,
+    openapi,
     pushes,
     search,
     ui,
@@ -68,5 +69,5 @@ def server_app(
         *field_caps.routes(indices),
         *manage.routes(around),
     ]
-    routes += [*ui.routes(), Mount("/es", routes=data_api), *data_api]
+    routes += [*ui.routes(), *openapi.routes(lambda: routes), Mount("/es", routes=data_api), *data_api]
     return application(routes, metrics)

@@ -79,7 +79,10 @@ class Upstream:
         return answer
 
     async def _forward(self, request: Request) -> Response:
-        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        # As it came: what is escaped in a path would mean something else undone.
+        path = request.scope["raw_path"].decode("latin-1")
+        if query := request.scope["query_string"]:
+            path += f"?{query.decode('latin-1')}"
         try:
             answer = await self._ask(request.method, path, await request.body())
         except Retryable as error:

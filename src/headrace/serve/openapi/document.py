@@ -1,0 +1,145 @@
+"""The document of `/openapi.json`, walked from an application's own routes: none of them can be forgotten."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from starlette.routing import BaseRoute, Mount, Route
+
+from headrace import __version__
+from headrace.serve.openapi import managing, parameters, searching, service, writing
+from headrace.serve.openapi.operation import REASONS, Answer, Body, Operation, Operations, ref
+from headrace.serve.openapi.schemas import components
+
+DESCRIBED: Final[Operations] = {
+    **searching.OPERATIONS,
+    **writing.OPERATIONS,
+    **managing.OPERATIONS,
+    **service.OPERATIONS,
+}
+
+FORWARD: Final = "/api/{path}"
+"""The route that passes on what only the ingester knows: described by what it stands for."""
+
+TAGS: Final = {
+    "search": "Search, as Elasticsearch has it",
+    "documents": "Documents by their ids",
+    "write": "Writes, durable when they are answered",
+    "scroll": "Pages of what was found at one moment",
+    "manage": "Indexes, mappings, aliases, health",
+    "tables": "Tables for people and scripts",
+    "service": "The service itself",
+    "page": "The search page",
+    "other": "What nobody described yet",
+}
+
+
+def places(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str]]:
+    """Method and path of everything that is served, what is forwarded in the place of its route."""
+    for route in routes:
+        if not isinstance(route, Route):
+            continue
+        if route.path_format == FORWARD:
+            yield from ((method, path) for method, _, path in map(_parted, service.FORWARDED))
+            continue
+        methods = route.methods or set()
+        for method in sorted(methods):
+            if method != "HEAD" or "GET" not in methods:
+                yield method, route.path_format
+
+
+def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
+    """All that the routes serve; a route that nothing describes is there with its name alone."""
+    routes = list(routes)
+    prefixes = {
+        place: mount.path for mount in routes if isinstance(mount, Mount) for place in places(mount.routes)
+    }
+    paths: dict[str, dict[str, Any]] = {}
+    for method, path in dict.fromkeys(places(routes)):
+        item = paths.setdefault(path, {})
+        if (method, path) in prefixes:
+            item["servers"] = [{"url": "/"}, {"url": prefixes[method, path]}]
+        item[method.lower()] = _operation(method, path)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Headrace",
+            "version": __version__,
+            "summary": "Ingest, transform, index exactly once, and serve",
+            "description": "The data API is what clients need of Elasticsearch's. A GET also answers HEAD.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": paths,
+        "components": {"schemas": components()},
+    }
+
+
+def undescribed(routes: Iterable[BaseRoute]) -> list[str]:
+    """What is served and has no words yet."""
+    return sorted({f"{method} {path}" for method, path in places(routes)} - set(DESCRIBED))
+
+
+def _parted(place: str) -> tuple[str, str, str]:
+    return place.partition(" ")
+
+
+def _operation(method: str, path: str) -> dict[str, Any]:
+    operation = DESCRIBED.get(f"{method} {path}") or Operation("other", f"{method} {path}")
+    found: dict[str, Any] = {
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "operationId": _identity(method, path),
+        "parameters": [
+            *(parameters.in_path(name) for name in re.findall(r"\{(\w+)\}", path)),
+            *(parameters.in_query(name) for name in sorted(operation.parameters)),
+            *(parameters.in_header(name) for name in operation.headers),
+        ],
+        "responses": _responses(operation),
+    }
+    if operation.description:
+        found["description"] = operation.description
+    if operation.body is not None:
+        found["requestBody"] = _body(operation.body)
+    return found
+
+
+def _identity(method: str, path: str) -> str:
+    """`get_index_search`: unique, as method and path together are."""
+    return method.lower() + "".join(f"_{part}" if part else "_" for part in re.split(r"[^\w]+", path)[1:])
+
+
+def _body(body: Body) -> dict[str, Any]:
+    media: dict[str, Any] = {"schema": dict(body.schema)}
+    if body.example is not None:
+        media["example"] = body.example
+    return {"required": body.required, "content": dict.fromkeys(body.kinds, media)}
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    answers: dict[int, Answer] = {
+        status: Answer(
+            ref("Error"), REASONS[status], headers=("Retry-After",) if status in (429, 503) else ()
+        )
+        for status in operation.failures
+    }
+    answers |= operation.answers
+    return {str(status): _response(answer) for status, answer in sorted(answers.items())}
+
+
+def _response(answer: Answer) -> dict[str, Any]:
+    found: dict[str, Any] = {"description": answer.says}
+    if answer.schema is not None:
+        media: Mapping[str, Any] = {"schema": dict(answer.schema)}
+        found["content"] = {kind: media if "json" in kind else {"schema": {}} for kind in answer.kinds}
+    elif answer.says != "It is":
+        found["content"] = {kind: {"schema": {}} for kind in answer.kinds}
+    names = ("X-Elastic-Product", *answer.headers)
+    found["headers"] = {
+        name: {"description": parameters.ANSWERED[name][1], "schema": dict(parameters.ANSWERED[name][0])}
+        for name in names
+    }
+    return found
