@@ -61,18 +61,22 @@ class Connection:
 class Load:
     """Pushes `rate` records a second for `seconds`, `batch` in a request."""
 
-    def __init__(self, port: int, *, rate: int, seconds: float, batch: int) -> None:
+    def __init__(self, port: int, *, rate: int, seconds: float, batch: int, probing: bool = True) -> None:
         self._port = port
+        self._asks = probing
         self._rate, self._seconds, self._batch = rate, seconds, batch
         self._requests = requests(batch)
         self._free: asyncio.Queue[Connection] = asyncio.Queue()
         self._probing: set[asyncio.Task[None]] = set()
         self._probed = 0.0
+        self._last: tuple[str, float] | None = None
         self.seen = Seen()
 
     async def run(self) -> dict[str, Any]:
         for _ in range(CONNECTIONS):
             self._free.put_nowait(Connection(self._port))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        cpu_before = used.ru_utime + used.ru_stime
         count = round(self._rate * self._seconds / self._batch)
         started = time.perf_counter() + 0.2
         pushing = []
@@ -82,6 +86,8 @@ class Load:
             pushing.append(asyncio.create_task(self._push(number, due)))
         await asyncio.gather(*pushing)
         took = time.perf_counter() - started
+        if self._asks and self._last is not None:
+            self._ask_for(*self._last)  # what came last is searchable last: that is the lag
         await asyncio.gather(*self._probing)
         lag = time.perf_counter() - started - took
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -94,7 +100,8 @@ class Load:
             "searchable_ms": quantiles(self.seen.searchable),
             "probes": len(self.seen.searchable),
             "lag_s": lag,
-            "client_cpu_s": used.ru_utime + used.ru_stime,
+            "seconds": took,
+            "client_cpu_s": used.ru_utime + used.ru_stime - cpu_before,
         }
 
     async def _push(self, number: int, due: float) -> None:
@@ -107,10 +114,13 @@ class Load:
             return
         self.seen.records += self._batch
         self.seen.acknowledged.append(now - due)
-        if now - self._probed >= PROBE_EVERY_SECONDS:
+        self._last = headers["headrace-token"], due
+        if self._asks and now - self._probed >= PROBE_EVERY_SECONDS:
             self._probed = now
-            probe = asyncio.create_task(self._probe(headers["headrace-token"], due))
-            self._probing.add(probe)
+            self._ask_for(*self._last)
+
+    def _ask_for(self, token: str, due: float) -> None:
+        self._probing.add(asyncio.create_task(self._probe(token, due)))
 
     async def _probe(self, token: str, due: float) -> None:
         connection = Connection(self._port)
@@ -153,8 +163,11 @@ def main() -> None:
     parser.add_argument("--rate", type=int, required=True, help="records a second")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--batch", type=int, default=500, help="records a request")
+    parser.add_argument("--no-probes", action="store_true", help="never ask when records can be searched")
     given = parser.parse_args()
-    load = Load(given.port, rate=given.rate, seconds=given.seconds, batch=given.batch)
+    load = Load(
+        given.port, rate=given.rate, seconds=given.seconds, batch=given.batch, probing=not given.no_probes
+    )
     json.dump(asyncio.run(load.run()), sys.stdout)
 
 

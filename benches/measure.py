@@ -1,102 +1,148 @@
-"""One measurement in this process: `python -m benches.measure NAME --records N --work DIR` prints one
-JSON line.
+"""One measurement in this process: `python -m benches.measure NAME --work DIR` prints one JSON line.
 
-`--work` holds what `records` prepared, and the folders of the measurements themselves.
+`DIR` holds what was prepared (see `inputs`), the sizes, and the folders of the measurements themselves.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benches import measure_bare, measure_pipeline, measure_service, records
+from benches import (
+    measure_bare,
+    measure_beside,
+    measure_growth,
+    measure_held,
+    measure_pipeline,
+    measure_push,
+    measure_real,
+    measure_service,
+)
+from benches.inputs import Inputs
+from benches.instead import KINDS
+from benches.measure_real import Missing
+from benches.scale import Scale
 
-SEARCHES: Final = ((400, 500_000), (100, 100_000), (20, 0))
-"""Requests per kind of search, and the records from which on so many are made."""
+Taken = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Everything prepared before a clock starts."""
+class Measurement:
+    """`take` runs in a process of its own; `seconds`: about how long it takes, input made and all."""
 
-    work: Path
-    records: int
-
-    @property
-    def source(self) -> Path:
-        return self.work / f"records-{self.records}.ndjson"
-
-    @property
-    def changed(self) -> Path:
-        """The same ids with other values."""
-        return self.work / f"changed-{self.records}.ndjson"
-
-    @property
-    def documents(self) -> Path:
-        return self.work / f"documents-{self.records}.jsonl"
-
-    def prepare(self) -> None:
-        self.work.mkdir(parents=True, exist_ok=True)
-        records.write_input(self.source, self.records)
-        records.write_input(self.changed, self.records, version=1)
-        records.write_documents(self.documents, self.records)
-
-    def fresh(self, name: str) -> Path:
-        folder = self.work / name
-        shutil.rmtree(folder, ignore_errors=True)
-        return folder
+    take: Callable[[Inputs], Taken]
+    seconds: Callable[[Scale], float]
+    every_round: bool = False
+    needs: str = ""
+    """The measurement whose folder this one goes on with."""
 
 
-def bare(inputs: Inputs) -> dict[str, Any]:
-    return measure_bare.measure(inputs.fresh("bare"), inputs.documents, records=inputs.records)
+def bare(inputs: Inputs) -> Taken:
+    return measure_bare.measure(inputs.fresh("bare"), inputs.documents, records=inputs.scale.records)
 
 
-def append(inputs: Inputs) -> dict[str, Any]:
-    return measure_pipeline.measure(inputs.fresh("append"), inputs.source, records=inputs.records)
+def append(inputs: Inputs) -> Taken:
+    return measure_pipeline.measure(inputs.fresh("append"), inputs.source, records=inputs.scale.records)
 
 
-def upsert(inputs: Inputs) -> dict[str, Any]:
+def upsert(inputs: Inputs) -> Taken:
     return measure_pipeline.measure(
-        inputs.fresh("upsert"), inputs.source, records=inputs.records, declared_id=True
+        inputs.fresh("upsert"), inputs.source, records=inputs.scale.records, declared_id=True
     )
 
 
-def overwrite(inputs: Inputs) -> dict[str, Any]:
+def overwrite(inputs: Inputs) -> Taken:
     """Every document that `upsert` has just left is replaced."""
     return measure_pipeline.measure(
-        inputs.work / "upsert", inputs.changed, records=inputs.records, declared_id=True
+        inputs.work / "upsert", inputs.changed, records=inputs.scale.records, declared_id=True
     )
 
 
-def null(inputs: Inputs) -> dict[str, Any]:
-    return measure_pipeline.measure(inputs.fresh("null"), inputs.source, records=inputs.records, null=True)
-
-
-def service(inputs: Inputs) -> dict[str, Any]:
-    searches = next(count for count, least in SEARCHES if inputs.records >= least)
-    return measure_service.measure(
-        inputs.fresh("service"), inputs.source, records=inputs.records, searches=searches
+def null(inputs: Inputs) -> Taken:
+    return measure_pipeline.measure(
+        inputs.fresh("null"), inputs.source, records=inputs.scale.records, null=True
     )
 
 
-MEASUREMENTS: Final[dict[str, Callable[[Inputs], dict[str, Any]]]] = {
-    found.__name__: found for found in (bare, append, upsert, overwrite, null, service)
+def sustained(inputs: Inputs) -> Taken:
+    return measure_push.sustained(inputs.fresh("sustained"), inputs.scale)
+
+
+def latencies(inputs: Inputs) -> Taken:
+    return measure_push.latencies(inputs.fresh("latencies"), inputs.scale)
+
+
+def held(inputs: Inputs) -> Taken:
+    return measure_held.measure(inputs.fresh("held"), records=inputs.scale.held)
+
+
+def service(inputs: Inputs) -> Taken:
+    return measure_service.measure(inputs.fresh("service"), inputs.searched, inputs.scale)
+
+
+def growth(inputs: Inputs) -> Taken:
+    return measure_growth.measure(inputs.fresh("growth"), inputs.whole, inputs.scale)
+
+
+def flights(inputs: Inputs) -> Taken:
+    return measure_real.flights(inputs.fresh("flights"))
+
+
+def packages(inputs: Inputs) -> Taken:
+    return measure_real.packages(inputs.fresh("packages"))
+
+
+def _beside(kind: str) -> Measurement:
+    return Measurement(
+        lambda inputs: measure_beside.measure(
+            kind, inputs.fresh(f"beside-{kind}"), inputs.beside, inputs.scale
+        ),
+        lambda scale: 5 + scale.beside / 12_000 + 4 * scale.kind_seconds,
+    )
+
+
+def _reading(rate: float, **options: Any) -> Callable[[Callable[[Inputs], Taken]], Measurement]:
+    return lambda take: Measurement(take, lambda scale: 2 + scale.records / rate, every_round=True, **options)
+
+
+MEASUREMENTS: Final[dict[str, Measurement]] = {
+    "bare": _reading(90_000)(bare),
+    "append": _reading(80_000)(append),
+    "upsert": _reading(70_000)(upsert),
+    "overwrite": _reading(60_000, needs="upsert")(overwrite),
+    "null": _reading(250_000)(null),
+    "sustained": Measurement(
+        sustained, lambda scale: 4 * (scale.trial_seconds + 4) + scale.sustained_seconds + 6
+    ),
+    "latencies": Measurement(latencies, lambda scale: len(scale.rates) * (scale.rate_seconds + 4)),
+    "held": Measurement(held, lambda scale: 5 + scale.held / 30_000),
+    "service": Measurement(
+        service, lambda scale: 12 + scale.searched / 60_000 + scale.busy_seconds + 5 * scale.kind_seconds
+    ),
+    "growth": Measurement(
+        growth, lambda scale: scale.growth[-1] / 60_000 + len(scale.growth) * (scale.rate_seconds / 2 + 8)
+    ),
+    "flights": Measurement(flights, lambda _: 12),
+    "packages": Measurement(packages, lambda _: 8),
+    **{f"beside-{kind}": _beside(kind) for kind in KINDS},
 }
-"""In the order of a round: each in the neighbourhood of its baseline, `overwrite` after `upsert`."""
+"""In the order of a run; those of every round each in the neighbourhood of its baseline."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=MEASUREMENTS)
-    parser.add_argument("--records", type=int, required=True)
     parser.add_argument("--work", type=Path, required=True)
     given = parser.parse_args()
-    print(json.dumps(MEASUREMENTS[given.name](Inputs(given.work, given.records))))
+    try:
+        taken = MEASUREMENTS[given.name].take(Inputs(given.work))
+    except Missing as error:
+        taken = {"skipped": str(error)}
+    print(json.dumps(taken))
 
 
 if __name__ == "__main__":

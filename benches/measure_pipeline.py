@@ -1,4 +1,4 @@
-"""The pipeline, whole: files → validate → set → index, as the ingester's process runs it."""
+"""The pipeline, whole: files → validate → 2 × set → lookup → index, as the ingester's process runs it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 
+from benches import memory
 from benches.records import INDEX, PIPELINE, write_config
 from headrace.app import build_ingester, make_index, make_source
 from headrace.core.clock import SystemClock
@@ -20,9 +21,10 @@ from headrace.core.metrics import Metrics
 from headrace.fields import Field
 from headrace.index.base import Index
 from headrace.ingest.base import Guarantee, Source
+from headrace.layout import index_directory
 from headrace.model import Batch, Position, RawBatch, Rejection, Watermarks
 from headrace.services import SWITCH_INTERVAL
-from headrace.settings import load
+from headrace.settings import Settings, load
 
 
 @dataclass
@@ -141,18 +143,26 @@ def measure(
     folder: Path, source: Path, *, records: int, declared_id: bool = False, null: bool = False
 ) -> dict[str, Any]:
     """Run to the end of `source`. A second call with the same folder goes on with the same index."""
+    config = write_config(folder, source, declared_id=declared_id)
+    found = run(config, INDEX, PIPELINE, null=null)
+    return {**found, "expected": records, "input_bytes": source.stat().st_size}
+
+
+def run(config: Path, index: str, pipeline: str, *, null: bool = False) -> dict[str, Any]:
+    """One pipeline of a configuration to the end of its source."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     watch = Watch()
-    config = write_config(folder, source, declared_id=declared_id)
+    settings = load(config)
     started = time.perf_counter()
-    anyio.run(_run, config, watch, NullIndex if null else WatchedIndex)
+    anyio.run(_run, settings, index, pipeline, watch, NullIndex if null else WatchedIndex)
     wall = time.perf_counter() - started
     seconds = watch.ended - watch.began
+    where = index_directory(Path(settings.data_dir), index)
     return {
         "records": watch.written,
-        "expected": records,
-        "documents": None if null else _documents(folder),
+        "documents": None if null else _documents(where),
+        "disk_bytes": None if null else memory.on_disk(where),
         "seconds": seconds,
         "wall_seconds": wall,
         "rate": watch.written / seconds,
@@ -160,30 +170,35 @@ def measure(
         "writing_share": watch.writing / seconds,
         "committing_share": watch.committing / seconds,
         "cpu_us": watch.cpu / watch.written * 1e6,
+        "peak_mb": memory.peak_bytes() / 1e6,
     }
 
 
-async def _run(config: Path, watch: Watch, wrapper: type[WatchedIndex]) -> None:
-    settings = load(config)
+async def _run(
+    settings: Settings, index_name: str, pipeline: str, watch: Watch, wrapper: type[WatchedIndex]
+) -> None:
     clock = SystemClock()
-    index = make_index(settings.indexes[INDEX], settings, clock)
-    source = make_source(settings.pipelines[PIPELINE], settings, index, clock)
+    index = make_index(settings.indexes[index_name], settings, clock)
+    chosen = settings.pipelines[pipeline]
+    source = make_source(chosen, settings, index, clock)
+    alone = replace(
+        settings, pipelines={pipeline: chosen}, indexes={index_name: settings.indexes[index_name]}
+    )
     ingester = build_ingester(
-        settings,
+        alone,
         metrics=Metrics(),
         health=Health(),
-        sources={PIPELINE: WatchedSource(source, watch)},
-        indexes={INDEX: wrapper(index, watch)},
+        sources={pipeline: WatchedSource(source, watch)},
+        indexes={index_name: wrapper(index, watch)},
     )
     await ingester.run(until_finished=True)
 
 
-def _documents(folder: Path) -> int:
+def _documents(directory: Path) -> int:
     """What a search for everything finds."""
     from headrace.index.tantivy import open_reader
-    from headrace.layout import index_directory
 
-    reader = open_reader(index_directory(folder / "data", INDEX))
+    reader = open_reader(directory)
     try:
         return reader.count(None)
     finally:

@@ -9,37 +9,78 @@ from pathlib import Path
 from typing import Any, Final
 
 from benches import records as made
+from benches.scale import Scale
 from benches.service import Service, free_port
-
-RATES: Final = (10_000, 25_000, 50_000, 100_000)
-SECONDS: Final = 10.0
-
-SUSTAINED_RATE: Final = 80_000
-SUSTAINED_SECONDS: Final = 60.0
 
 BATCH: Final = 500
 
+MOST_LAG_SECONDS: Final = 1.0
+SHORTFALL: Final = 0.98
+"""A rate is held if so much of it arrived in its time, and the index was not further behind at its end."""
 
-def latencies(folder: Path, *, seconds: float = SECONDS) -> dict[str, Any]:
+
+def command(port: int, rate: int, seconds: float, *, probing: bool = True, batch: int = BATCH) -> list[str]:
+    """The client, as a command."""
+    words = [sys.executable, "-m", "benches.load", "--port", str(port), "--rate", str(rate)]
+    words += ["--seconds", str(seconds), "--batch", str(batch)]
+    return words if probing else [*words, "--no-probes"]
+
+
+def latencies(folder: Path, scale: Scale) -> dict[str, Any]:
     """Acknowledgement and searchability at each rate, each with an empty index and a fresh service."""
-    found = {str(rate): _one(folder / str(rate), rate, seconds) for rate in RATES}
+    found = {str(rate): one(folder / str(rate), rate, scale.rate_seconds) for rate in scale.rates}
     records = sum(each["records"] for each in found.values())
     return {"records": records, "expected": records, "rates": found}
 
 
-def sustained(folder: Path, *, seconds: float = SUSTAINED_SECONDS) -> dict[str, Any]:
-    """One rate for a minute; `lag_s` is how far searching is behind at its end."""
-    return _one(folder, SUSTAINED_RATE, seconds)
+def sustained(folder: Path, scale: Scale) -> dict[str, Any]:
+    """The highest of the rates that is held in a short trial, then for the whole time.
+
+    Trials halve the steps; where the long run does not hold what its trial did, the next lower step is run.
+    """
+    trials = {}
+    steps = list(scale.steps)
+    low, high = 0, len(steps)  # below `low` all are held, from `high` on none
+    while low < high:
+        middle = (low + high) // 2
+        taken = one(folder / f"trial-{steps[middle]}", steps[middle], scale.trial_seconds)
+        trials[str(steps[middle])] = taken
+        low, high = (middle + 1, high) if held(taken) else (low, middle)
+    found: dict[str, Any] = {}
+    tried = []
+    for rate in reversed(steps[: max(low, 1)]):
+        found = one(folder / f"long-{rate}", rate, scale.sustained_seconds)
+        tried.append(rate)
+        if held(found) or len(tried) == 2:
+            break
+    return {**found, "held": held(found), "tried": tried, "trials": trials, "expected": found["records"]}
 
 
-def _one(folder: Path, rate: int, seconds: float) -> dict[str, Any]:
+def held(taken: dict[str, Any]) -> bool:
+    return bool(
+        not taken["refused"]
+        and taken["lag_s"] <= MOST_LAG_SECONDS
+        and taken["rate"] >= SHORTFALL * taken["offered"]
+    )
+
+
+def one(folder: Path, rate: int, seconds: float) -> dict[str, Any]:
+    """One rate, for some seconds, against a service of its own; every accepted record is counted after."""
     port = free_port()
     config = made.write_config(folder, pushed=True, port=port)
-    command = [sys.executable, "-m", "benches.load", "--port", str(port), "--rate", str(rate)]
-    command += ["--seconds", str(seconds), "--batch", str(BATCH)]
     with Service(config, port) as service:
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        found: dict[str, Any] = json.loads(done.stdout)
+        found = pushed(service, rate, seconds)
         service.wait_for(made.INDEX, found["records"])
-    found["peak_mb"] = service.peak_bytes / 1e6
-    return found
+    return {**found, "peak_mb": service.peak_bytes / 1e6}
+
+
+def pushed(service: Service, rate: int, seconds: float) -> dict[str, Any]:
+    """What the client saw, and what the service's processes spent on a record."""
+    before = service.cpu()
+    done = subprocess.run(command(service.port, rate, seconds), stdout=subprocess.PIPE, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    if not found["records"]:
+        raise RuntimeError(f"none of {rate:,} records a second was accepted: {found}")
+    used = {name: value - before[name] for name, value in service.cpu().items()}
+    used["client"] = found["client_cpu_s"]
+    return {**found, "cpu_us": {name: value / found["records"] * 1e6 for name, value in used.items()}}

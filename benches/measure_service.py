@@ -1,4 +1,4 @@
-"""The running service: start to ready, peak memory while it indexes, search over HTTP, start again."""
+"""The running service: start to ready with all documents, search at rest, search while records arrive."""
 
 from __future__ import annotations
 
@@ -14,45 +14,102 @@ from pathlib import Path
 from typing import Any, Final
 
 from benches import records as made
+from benches.load import quantiles
+from benches.measure_push import command
+from benches.scale import Scale
 from benches.service import Service, free_port
 
-HELP_RUNS: Final = 3
+HELP_RUNS: Final = 5
+STARTS: Final = 3
+BUSY_RATE: Final = 25_000
+MOST_SEARCHES: Final = 500
+"""Of each kind at rest; fewer where the time is over before."""
+
+MIDDLE: Final = 200
 
 Body = dict[str, Any]
 
 
-def measure(folder: Path, source: Path, *, records: int, searches: int) -> dict[str, Any]:
+def measure(folder: Path, source: Path, scale: Scale) -> dict[str, Any]:
+    records = scale.searched
     port = free_port()
-    config = made.write_config(folder, source, port=port)
+    config = made.write_config(folder, source, pushed=True, port=port)
     with Service(config, port) as service:
         began = time.perf_counter()
         service.wait_for(made.INDEX, records)
         indexed_after = service.ready_seconds + time.perf_counter() - began
+        peak = service.peak_bytes
         connection = service.connect()
         found = _ask(connection, "_count", {})["count"]
-        latencies = {
-            name: _latencies(connection, bodies, searches) for name, bodies in queries(records).items()
-        }
-    peak = service.peak_bytes
+        idle = at_rest(connection, records, scale.kind_seconds)
+        full = started_again(config, port, service)
     with Service(config, port) as again:
         again.wait_for(made.INDEX, records)
+        busy, pushed = while_pushed(again, records, scale.busy_seconds)
+        again.wait_for(made.INDEX, records + pushed["records"])
     return {
         "records": found,
         "expected": records,
         "ready_empty_s": service.ready_seconds,
-        "ready_full_s": again.ready_seconds,
+        "ready_full_s": statistics.median([again.ready_seconds, *full]),
         "indexed_after_s": indexed_after,
         "peak_mb": peak / 1e6,
         "help_s": _help_seconds(),
-        "search_ms": latencies,
+        "search_ms": idle,
+        "busy_ms": busy,
+        "pushed": pushed,
     }
 
 
+def started_again(config: Path, port: int, service: Service) -> list[float]:
+    """Seconds from start to ready, the documents being there; `service` is stopped first."""
+    service.stop()
+    found = []
+    for _ in range(STARTS - 1):
+        with Service(config, port) as again:
+            found.append(again.ready_seconds)
+    return found
+
+
+def at_rest(connection: http.client.HTTPConnection, records: int, seconds: float) -> dict[str, Any]:
+    """Each kind of search on one kept connection, one request after the other."""
+    taken = {}
+    for name, bodies in queries(records).items():
+        until = time.perf_counter() + seconds
+        times: list[float] = []
+        while len(times) < MOST_SEARCHES and (time.perf_counter() < until or not times):
+            times.append(timed(connection, next(bodies)))
+        taken[name] = {**quantiles(times), "searches": len(times)}
+    return taken
+
+
+def while_pushed(service: Service, records: int, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same, all kinds in turn, while records arrive: both sides are watched in the same seconds."""
+    kinds = queries(records)
+    times: dict[str, list[float]] = {name: [] for name in kinds}
+    connection = service.connect()
+    client = subprocess.Popen(command(service.port, BUSY_RATE, seconds), stdout=subprocess.PIPE)
+    try:
+        while client.poll() is None:
+            for name, bodies in kinds.items():
+                times[name].append(timed(connection, next(bodies)))
+        answer = client.communicate()[0]
+    finally:
+        client.kill()
+        client.wait()
+    if client.returncode:
+        raise RuntimeError(f"the client that pushes ended with {client.returncode}: see above")
+    searched = {name: {**quantiles(each), "searches": len(each)} for name, each in times.items()}
+    return searched, json.loads(answer)
+
+
 def queries(records: int) -> dict[str, Iterator[Body]]:
-    """Four kinds of search, each with other values at every request."""
-    middle = list(itertools.islice(made.records(records), records // 2, records // 2 + 200))
+    """Five kinds of search, each with other values at every request."""
+    first = max(0, min(records // 2, records - MIDDLE))
+    middle = list(itertools.islice(made.records(records), first, first + MIDDLE))
     bigrams = [" ".join(record["message"].split()[3:5]) for record in middle]
     moments = [record["ts"] for record in middle]
+    mean = {"mean": {"avg": {"field": "dur"}}}
     return {
         "term": ({"query": {"term": {"id": record["id"]}}} for record in itertools.cycle(middle)),
         "phrase": ({"query": {"match_phrase": {"message": text}}} for text in itertools.cycle(bigrams)),
@@ -66,32 +123,38 @@ def queries(records: int) -> dict[str, Iterator[Body]]:
                 },
                 "sort": [{"ts": "desc"}],
             }
-            for moment, service in zip(itertools.cycle(moments), itertools.cycle(made.SERVICES))
+            for moment, service in zip(itertools.cycle(moments), itertools.cycle(made.SERVICES), strict=False)
         ),
         "terms aggregation": (
             {
                 "size": 0,
                 "query": {"range": {"status": {"gte": status}}},
-                "aggs": {"by": {"terms": {"field": "service"}, "aggs": {"mean": {"avg": {"field": "dur"}}}}},
+                "aggs": {"by": {"terms": {"field": "service"}, "aggs": mean}},
             }
             for status in itertools.cycle((200, 300, 400, 500))
+        ),
+        "date_histogram": (
+            {
+                "size": 0,
+                "query": {"term": {"service": service}},
+                "aggs": {"by": {"date_histogram": {"field": "ts", "fixed_interval": "10m"}, "aggs": mean}},
+            }
+            for service in itertools.cycle(made.SERVICES)
         ),
     }
 
 
-def _latencies(
-    connection: http.client.HTTPConnection, bodies: Iterator[Body], count: int
-) -> dict[str, float]:
-    """Milliseconds on one kept connection, one request after the other; a search that finds nothing fails."""
-    taken = []
-    for body in itertools.islice(bodies, count):
-        started = time.perf_counter()
-        answer = _ask(connection, "_search", body)
-        taken.append((time.perf_counter() - started) * 1000)
-        if not answer["hits"]["total"]["value"]:
-            raise RuntimeError(f"found nothing for {json.dumps(body)}")
-    cuts = statistics.quantiles(taken, n=100, method="inclusive")
-    return {"p50": cuts[49], "p99": cuts[98]}
+AGGREGATIONS: Final = ("terms aggregation", "date_histogram")
+
+
+def timed(connection: http.client.HTTPConnection, body: Body) -> float:
+    """Seconds of one search; one that finds nothing is an error: it would be too fast."""
+    started = time.perf_counter()
+    answer = _ask(connection, "_search", body)
+    taken = time.perf_counter() - started
+    if not answer["hits"]["total"]["value"]:
+        raise RuntimeError(f"found nothing for {json.dumps(body)}")
+    return taken
 
 
 def _ask(connection: http.client.HTTPConnection, action: str, body: Body) -> Any:

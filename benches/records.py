@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,11 @@ STATUSES: Final = (200, 200, 200, 200, 200, 201, 204, 301, 304, 400, 404, 404, 4
 
 INDEX: Final = "logs"
 PIPELINE: Final = "logs"
+
+TEAMS: Final = {service: f"team-{number % 3}" for number, service in enumerate(SERVICES)}
+"""The table of the lookup: a service's team."""
+
+FAILURE: Final = 500
 
 CONFIG: Final = """\
 data_dir: {data_dir}
@@ -41,12 +47,28 @@ indexes:
       dur: float
       message: text
       slow: boolean
+      failed: boolean
+      team: keyword
 pipelines:
+"""
+READ: Final = """\
   logs:
-    source: {source}
+    source: {{ type: files, paths: ["{source}"], format: ndjson }}
     transform:
       - validate: {{ ts: {{ required: true }}, status: {{ min: 100, max: 599 }}, dur: {{ min: 0 }} }}
       - set: {{ slow: "dur > 250" }}
+      - set: {{ failed: "status >= 500" }}
+      - lookup: {{ table: "{teams}", key: service, add: {{ team: team }} }}
+    index: logs
+"""
+"""P1: validate, two times set, one lookup."""
+
+PUSHED: Final = """\
+  pushed:
+    source: { type: http_push }
+    transform:
+      - validate: { ts: { required: true }, status: { min: 100, max: 599 }, dur: { min: 0 } }
+      - set: { slow: "dur > 250" }
     index: logs
 """
 
@@ -91,7 +113,12 @@ def document(number: int, record: dict[str, Any]) -> str:
 
     What the transforms add is in, so that both engines index the same; only the id's digest is made up.
     """
-    source = encode({**record, "slow": record["dur"] > SLOW})
+    added = {
+        "slow": record["dur"] > SLOW,
+        "failed": record["status"] >= FAILURE,
+        "team": TEAMS[record["service"]],
+    }
+    source = encode({**record, **added})
     kept = base64.b64encode(source.encode()).decode()
     return f'{{"_seq":{number},"_id":"0123456789a-{number}","_source":"{kept}",{source[1:]}'
 
@@ -102,6 +129,12 @@ def write_documents(path: Path, count: int) -> None:
         file.writelines(f"{document(number, record)}\n" for number, record in enumerate(records(count)))
 
 
+def head(whole: Path, path: Path, count: int) -> None:
+    """The first lines of a file as a file of their own."""
+    with whole.open("rb") as source, path.open("wb") as file:
+        file.writelines(islice(source, count))
+
+
 def write_config(
     folder: Path,
     source: Path | None = None,
@@ -109,12 +142,17 @@ def write_config(
     declared_id: bool = False,
     pushed: bool = False,
     port: int = 0,
+    name: str = "headrace.yaml",
 ) -> Path:
-    """The configuration of one measurement, in a folder of its own; records are read, or `pushed`."""
+    """The configuration of one measurement, in a folder of its own; records are read, or pushed, or both."""
     folder.mkdir(parents=True, exist_ok=True)
+    teams = folder / "teams.csv"
+    lines = (f"{service},{team}\n" for service, team in TEAMS.items())
+    teams.write_text("".join(["service,team\n", *lines]), "utf-8")
     identity = "id: id" if declared_id else "# ids are derived"
-    path = folder / "headrace.yaml"
-    reading = "{ type: http_push }" if pushed else f'{{ type: files, paths: ["{source}"], format: ndjson }}'
-    text = CONFIG.format(data_dir=folder / "data", port=port, identity=identity, source=reading)
+    text = CONFIG.format(data_dir=folder / "data", port=port, identity=identity)
+    text += READ.format(source=source, teams=teams) if source is not None else ""
+    text += PUSHED if pushed else ""
+    path = folder / name
     path.write_text(text, "utf-8")
     return path

@@ -1,7 +1,7 @@
-"""Run the suite: `python -m benches.run [--quick] [--publish]`, about four minutes, or one.
+"""Run the suite: `python -m benches.run [--quick] [--only NAME…]`, about ten minutes, or one.
 
-Every measurement is a process of its own. A round takes each of them once, one after the other, so that a
-ratio compares neighbours in time; what is told is the median over the rounds, and how far they spread.
+Every measurement is a process of its own, with a time limit; one that fails is a row that says why, and the
+others go on. A round takes each rate once, one after the other, so that a ratio compares neighbours in time.
 """
 
 from __future__ import annotations
@@ -9,94 +9,209 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from benches import memory
+from benches.inputs import Inputs
 from benches.machine import describe
-from benches.measure import MEASUREMENTS, Inputs
-from benches.report import Run, page, table
+from benches.measure import MEASUREMENTS
+from benches.publish import publish
+from benches.report import Run, table
+from benches.scale import FULL, GROWTH, QUICK, SCALES, Scale
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LATEST: Final = ROOT / "benches" / "results" / "latest.json"
-PAGE: Final = ROOT / "docs" / "performance.md"
 
-FULL: Final = (500_000, 3)
-QUICK: Final = (100_000, 2)
-"""Records, rounds."""
+PREPARED: Final = 60_000
+"""Records made in a second, about."""
 
-NEEDS: Final = {"overwrite": "upsert"}
+PATIENCE: Final = 4.0
+"""A measurement is ended when it takes so many times as long as it should, and half a minute."""
+
+OVERALL: Final = 2.0
+"""No measurement begins once the run has taken so many times as long as it should."""
+
+WORDS: Final = 300
+"""Characters of a failure's last words that are kept."""
 
 
-def take(name: str, inputs: Inputs) -> dict[str, Any]:
-    """One measurement in a process of its own. Raises where it did not do all the work it is named for."""
-    command = [sys.executable, "-m", "benches.measure", name]
-    command += ["--records", str(inputs.records), "--work", str(inputs.work)]
+def take(name: str, inputs: Inputs, *, limit: float | None = None) -> dict[str, Any]:
+    """One measurement in a process of its own; `failed` says why where it came to nothing."""
+    command = [sys.executable, "-m", "benches.measure", name, "--work", str(inputs.work)]
     load = os.getloadavg()[0]
     started = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    if found["records"] != inputs.records or found.get("documents") not in (None, inputs.records):
-        raise RuntimeError(f"{name} was to handle {inputs.records} records: {found}")
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=said)
+        try:
+            answer, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            return {"failed": f"ended after {limit:.0f} s, which is far longer than it should take"}
+        finally:
+            end(process)
+        said.seek(0)
+        words = said.read().decode(errors="replace").strip()
+    if process.returncode:
+        sys.stderr.write(f"{words}\n")
+        return {"failed": _last_words(words) or f"ended with {process.returncode}"}
+    found: dict[str, Any] = json.loads(answer)
+    if "skipped" in found:
+        return found
+    if found["records"] != found["expected"] or found.get("documents") not in (None, found["expected"]):
+        return {"failed": f"was to handle {found['expected']} records, and handled {found['records']}"}
     return {**found, "process_seconds": time.perf_counter() - started, "load_before": load}
 
 
-def rounds(inputs: Inputs, names: list[str], count: int) -> dict[str, list[dict[str, Any]]]:
-    taken: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    for number in range(count):
-        for name in names:
-            _say(f"round {number + 1} of {count}: {name}")
-            taken[name].append(take(name, inputs))
-    return taken
+def end(process: subprocess.Popen[bytes]) -> None:
+    """A process and all that it started, stopped ones too: nothing of ours is left behind."""
+    if process.poll() is None:
+        for pid in reversed(memory.family(process.pid)):
+            _signal(pid, signal.SIGKILL)
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
-def _say(text: str) -> None:
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _last_words(text: str) -> str:
+    lines = [line for line in text.splitlines() if line and not line.startswith((" ", "{"))]
+    return lines[-1].removeprefix("benches.measure_real.")[:WORDS] if lines else ""
+
+
+class Suite:
+    """The chosen measurements, in order, until all are taken or the time is over."""
+
+    def __init__(self, inputs: Inputs, names: Sequence[str]) -> None:
+        self._inputs = inputs
+        self._scale = inputs.scale
+        self._names = names
+        self._until = time.perf_counter() + OVERALL * expected(self._scale, names) + 60
+        self.taken: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+
+    def run(self) -> None:
+        repeated = [name for name in self._names if MEASUREMENTS[name].every_round]
+        for number in range(self._scale.rounds):
+            for name in repeated:
+                self._take(name, f"round {number + 1} of {self._scale.rounds}")
+        for name in self._names:
+            if name not in repeated:
+                self._take(name, f"about {MEASUREMENTS[name].seconds(self._scale):.0f} s")
+                self._inputs.fresh(name)  # an index of ten million documents is not kept for the next
+
+    def _take(self, name: str, told: str) -> None:
+        if time.perf_counter() > self._until:
+            self.taken[name].append({"failed": "not begun: the time of the whole run was over"})
+            return
+        say(f"{name}, {told}")
+        limit = PATIENCE * MEASUREMENTS[name].seconds(self._scale) + 30
+        found = take(name, self._inputs, limit=limit)
+        for fate in ("failed", "skipped"):
+            if fate in found:
+                say(f"  {name} {fate}: {found[fate]}")
+        self.taken[name].append(found)
+
+
+def expected(scale: Scale, names: Sequence[str]) -> float:
+    """About how many seconds it all takes."""
+    rounds = [scale.rounds if MEASUREMENTS[name].every_round else 1 for name in names]
+    taking = sum(n * MEASUREMENTS[name].seconds(scale) for n, name in zip(rounds, names, strict=True))
+    return taking + scale.most / PREPARED
+
+
+def chosen(only: Sequence[str]) -> list[str]:
+    """The measurements asked for, and those they go on with, in the order of a run."""
+    wanted = {*only, *(MEASUREMENTS[name].needs for name in only)}
+    return [name for name in MEASUREMENTS if name in wanted]
+
+
+def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def main() -> None:
+def scaled(given: argparse.Namespace) -> Scale:
+    scale: Scale = SCALES[given.scale] if given.scale else QUICK if given.quick else FULL
+    changes: dict[str, Any] = {"growth": GROWTH} if given.growth else {}
+    changes |= {"records": given.records} if given.records else {}
+    changes |= {"rounds": given.rounds} if given.rounds else {}
+    return replace(scale, **changes)
+
+
+def main() -> int:
     given = _arguments()
-    records, count = QUICK if given.quick else FULL
-    records, count = given.records or records, given.rounds or count
-    names = [name for name in MEASUREMENTS if name in given.only]
-    names = [name for name in MEASUREMENTS if name in {*names, *(NEEDS.get(name, name) for name in names)}]
+    scale, names = scaled(given), chosen(given.only)
+    whole = scale == FULL and len(names) == len(MEASUREMENTS)
+    seconds = expected(scale, names)
+    say(f"about {_minutes(seconds)}, at most {_minutes(OVERALL * seconds + 60)} and one measurement more")
     with tempfile.TemporaryDirectory(prefix="headrace-bench-", dir=given.work) as work:
-        inputs = Inputs(Path(work), records)
-        _say(f"preparing {records:,} records")
-        inputs.prepare()
+        inputs = Inputs(Path(work))
+        say(f"preparing {scale.most:,} records")
+        inputs.prepare(scale)
+        suite = Suite(inputs, names)
+        began = time.perf_counter()
+        suite.run()
         run = Run(
-            command=f"python -m benches.run{' --quick' if given.quick else ''}",
+            command=f"python -m benches.run {' '.join(sys.argv[1:])}".strip(),
             taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
             machine=describe(inputs.work),
-            records=records,
-            record_bytes=inputs.source.stat().st_size / records,
-            rounds=count,
-            measured=rounds(inputs, names, count),
+            records=scale.records,
+            record_bytes=inputs.source.stat().st_size / scale.records,
+            rounds=scale.rounds,
+            measured=suite.taken,
+            seconds=time.perf_counter() - began,
         )
     LATEST.write_text(json.dumps(run.to_json(), indent=1), "utf-8")
     print(table(run))
-    _say(f"all of it: {LATEST.relative_to(ROOT)}")
-    if given.publish:
-        PAGE.write_text(page(run), "utf-8")
-        _say(f"published: {PAGE.relative_to(ROOT)}")
+    say(f"all of it: {LATEST.relative_to(ROOT)}")
+    if given.publish or (whole and not given.no_publish):
+        publish(run)
+    return int(any("failed" in one for each in suite.taken.values() for one in each) and given.strict)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the records, two rounds")
-    parser.add_argument("--records", type=int, help="how many records")
+    parser.add_argument("--quick", action="store_true", help="fewer records, one round, about a minute")
+    parser.add_argument("--scale", choices=SCALES, help="the sizes by name (`tiny` only shows that it works)")
+    parser.add_argument("--records", type=int, help="how many records a round reads")
     parser.add_argument("--rounds", type=int, help="how many rounds")
-    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS))
+    parser.add_argument(
+        "--growth", action="store_true", help="growth up to ten million documents: half an hour more"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=MEASUREMENTS,
+        default=list(MEASUREMENTS),
+        metavar="NAME",
+        help=f"some of: {', '.join(MEASUREMENTS)}",
+    )
     parser.add_argument(
         "--work", type=Path, help="folder on the disk to measure (default: the temporary one)"
     )
-    parser.add_argument("--publish", action="store_true", help="write docs/performance.md from this run")
+    parser.add_argument(
+        "--publish", action="store_true", help="write docs/performance.md, as a full run does by itself"
+    )
+    parser.add_argument("--no-publish", action="store_true", help="never write docs/performance.md")
+    parser.add_argument("--strict", action="store_true", help="end with 1 where a measurement failed")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from benches.memory import family, proportional_bytes
+from benches.memory import cpu_seconds, family, held_bytes, shared_bytes
 
 POLL_SECONDS: Final = 0.005
 SAMPLE_SECONDS: Final = 0.1
@@ -40,9 +40,12 @@ class Service:
         self._port = port
         self.ready_seconds = 0.0
         self.peak_bytes = 0
+        self.samples: list[tuple[float, int]] = []
+        """Seconds since the start, and bytes that all processes hold."""
 
     def __enter__(self) -> Self:
-        started = time.perf_counter()
+        self._shared_before = shared_bytes()
+        started = self._started = time.perf_counter()
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         self._over = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
@@ -58,18 +61,44 @@ class Service:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it in order; a second call does nothing."""
         self._over.set()
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(timeout=60)
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(timeout=60)
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    @property
+    def ingester(self) -> int:
+        """The process that indexes."""
+        for pid in family(self._process.pid)[1:]:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"ingester" in words:
+                return pid
+        raise RuntimeError("no ingester runs")
+
+    def cpu(self) -> dict[str, float]:
+        """Seconds that each process has used so far."""
+        ingester = self.ingester
+        total = sum(cpu_seconds(pid) for pid in family(self._process.pid))
+        indexing = cpu_seconds(ingester)
+        return {"ingester": indexing, "server": total - indexing}
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
 
     def wait_for(self, index: str, records: int) -> None:
         """Until that many documents are found."""
-        self._wait(lambda: self._count(index) >= records, 0.05)
+        self._wait(lambda: self.count(index) >= records, 0.05)
 
-    def _count(self, index: str) -> int:
+    def count(self, index: str) -> int:
+        """Documents that are found; -1 while the index cannot be searched."""
         connection = self.connect()
         connection.request("GET", f"/{index}/_count")
         answer = connection.getresponse()
@@ -102,5 +131,6 @@ class Service:
 
     def _sample(self) -> None:
         while not self._over.wait(SAMPLE_SECONDS):
-            held = sum(proportional_bytes(pid) for pid in family(self._process.pid))
+            held = held_bytes(family(self._process.pid), self._shared_before)
             self.peak_bytes = max(self.peak_bytes, held)
+            self.samples.append((time.perf_counter() - self._started, held))
