@@ -36,12 +36,13 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(slots=True)
 class Child:
-    """One child process and how often it has died lately."""
+    """One child process, how often it has died lately, and whether it was told to stop."""
 
     role: str
     process: subprocess.Popen[bytes]
     started: float = field(default_factory=time.monotonic)
     failures: int = 0
+    told: bool = False
 
 
 class Family:
@@ -76,6 +77,7 @@ class Family:
         # The ingester drains first, while the server still answers; a second signal stops both at once.
         for role, child in self._children.items():
             if (role == "ingester" or self._signals > 1) and child.process.poll() is None:
+                child.told = True
                 child.process.send_signal(number)
 
     def _start(self, role: str, pipe: int) -> Child:
@@ -124,7 +126,8 @@ class Family:
         codes = []
         for role in sorted(self._children):  # the ingester first
             child = self._children[role]
-            if role != "ingester" and child.process.poll() is None:
+            # An ingester that was being started again when the signal came has not been told.
+            if not child.told and child.process.poll() is None:
                 child.process.send_signal(signal.SIGTERM)
             codes.append(child.process.wait())
         return max((code for code in codes if code > 0), default=0)

@@ -7,6 +7,7 @@ and the folders of dropped identities are deleted. What a catalogue does not nam
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from functools import partial
 
@@ -14,13 +15,15 @@ import anyio
 import anyio.to_thread
 
 from headrace.app.parts import Parts, make_index, make_source
+from headrace.app.regenerate import Regeneration
 from headrace.catalogue.entry import Catalogue, Made
 from headrace.catalogue.store import Watcher
-from headrace.core.errors import ConfigError, HeadraceError, StoreError
+from headrace.core.errors import ConfigError, Fatal, HeadraceError, StoreError
 from headrace.core.health import State
 from headrace.core.log import event
 from headrace.core.registry import kind
 from headrace.layout import catalogue_file, index_directory
+from headrace.model import Position
 from headrace.pipeline import capacities
 from headrace.pipeline.supervise import PipelineKeeper, Supervisor
 from headrace.settings import IndexConfig, PipelineConfig
@@ -28,6 +31,9 @@ from headrace.settings.convert import convert
 from headrace.units import Size
 
 log = logging.getLogger(__name__)
+
+DECIDE_SECONDS = 10.0
+"""A server that was killed decides nothing: the old generation goes on."""
 
 LOOK_SECONDS = 0.25
 """How soon a new index runs without being told; whoever waits for a write to it tells at once."""
@@ -44,6 +50,9 @@ class MadeIndexes:
         self._looked = anyio.Event()
         self._first = self._watcher.changed()
         self._starting = True
+        self._wanted: dict[str, Made] = {}
+        self._failed: dict[str, Made] = {}
+        self._paused: dict[str, float] = {}
 
     def feeding(self, index: str) -> list[PipelineConfig]:
         """The push pipelines that the catalogue gives a configured index."""
@@ -61,6 +70,8 @@ class MadeIndexes:
                 changed = self._watcher.changed()
                 if changed is not None:
                     await self._apply(changed, supervisor)
+                elif self._paused:
+                    self._start_all(supervisor)
                 self._parts.health.remove("catalogue")
             except StoreError as error:
                 self._parts.health.set("catalogue", State.DEGRADED, str(error))
@@ -73,11 +84,41 @@ class MadeIndexes:
         found = self._running.get(uuid)
         return None if found is None else found[1]
 
+    async def settled(self, uuid: str) -> None:
+        """Wait until it is decided which generation of an index is run."""
+        while uuid in self._paused:
+            await self._looked.wait()
+
     async def look(self) -> None:
         """Return when everything the catalogue says at this moment is done."""
         for _ in range(2):  # one look may be under way, and have read the file before
             self._told.set()
             await self._looked.wait()
+
+    async def regenerate(self, uuid: str, supervisor: Supervisor) -> None:
+        """Make the generation that the catalogue says is `building`; on return the old one is paused.
+
+        Then the catalogue decides which of them is run; the old one goes on if it says nothing in time.
+        Raises Fatal: nothing was changed."""
+        found = self._running.get(uuid)
+        building = None if found is None else found[0].building
+        if found is None or building is None:
+            raise Fatal("the catalogue has no such index, or nothing is being made for it")
+        made, keeper = found
+
+        async def pause() -> Position:
+            self._paused[uuid] = math.inf
+            del self._running[uuid]
+            await supervisor.remove(keeper, with_owner=True)
+            return next(iter(keeper.owner.positions(made.pipeline).values()), Position(0))
+
+        try:
+            await Regeneration(self._parts, made, building, self._pipeline(made)).run(keeper.owner, pause)
+        except BaseException:
+            self._paused.pop(uuid, None)
+            raise
+        self._paused[uuid] = self._parts.clock.monotonic() + DECIDE_SECONDS
+        event(log.info, "index.regenerated", index=made.name, uuid=uuid, generation=building.generation)
 
     async def _next(self, supervisor: Supervisor) -> None:
         async with anyio.create_task_group() as either:
@@ -96,21 +137,36 @@ class MadeIndexes:
 
     async def _apply(self, catalogue: Catalogue, supervisor: Supervisor) -> None:
         wanted = {made.uuid: made for made in catalogue.indexes.values()}
-        for uuid in [uuid for uuid in self._running if uuid not in wanted]:
-            made, keeper = self._running.pop(uuid)
+        for uuid, (made, keeper) in list(self._running.items()):
+            now = wanted.get(uuid)
+            if now is not None and now.folder == made.folder:
+                self._running[uuid] = now, keeper
+                continue
+            del self._running[uuid]
             await supervisor.remove(keeper, with_owner=not made.configured)
-            event(log.info, "index.dropped", index=made.name, uuid=uuid)
-        for uuid in catalogue.dropped:
-            folder = index_directory(self._parts.settings.data_dir, uuid)
+            event(log.info, "index.dropped", index=made.name, folder=made.folder)
+        for name in catalogue.dropped:
+            folder = index_directory(self._parts.settings.data_dir, name)
             await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
-        for uuid in [uuid for uuid in wanted if uuid not in self._running]:
+        self._wanted = wanted
+        self._start_all(supervisor)
+
+    def _start_all(self, supervisor: Supervisor) -> None:
+        """Run what is wanted and does not run; not what is paused until the catalogue has decided."""
+        for uuid, made in self._wanted.items():
+            until = self._paused.get(uuid)
+            if until is not None and made.building is not None and self._parts.clock.monotonic() < until:
+                continue
+            self._paused.pop(uuid, None)
+            if uuid in self._running or self._failed.get(uuid) == made:
+                continue
             try:
-                self._start(wanted[uuid], supervisor)
+                self._start(made, supervisor)
             except HeadraceError as error:
-                # One entry that cannot be run costs no other; it is tried again when the catalogue changes.
-                name = wanted[uuid].name
-                self._parts.health.set(f"index:{name}", State.FAILED, str(error))
-                event(log.error, "index.failed", index=name, error=str(error))
+                # One entry that cannot be run costs no other; it is tried again when it changes.
+                self._failed[uuid] = made
+                self._parts.health.set(f"index:{made.name}", State.FAILED, str(error))
+                event(log.error, "index.failed", index=made.name, error=str(error))
 
     def _start(self, made: Made, supervisor: Supervisor) -> None:
         parts, settings = self._parts, self._parts.settings
@@ -126,7 +182,7 @@ class MadeIndexes:
                 kind("index", made.kind).settings_type, made.options, ("catalogue", made.name), {}
             )
             config = IndexConfig(made.name, made.kind, options)
-            index = make_index(config, settings, parts.clock, folder=made.uuid)
+            index = make_index(config, settings, parts.clock, folder=made.folder)
             owner = parts.owner(made.name, index, [pipeline])
         source = make_source(pipeline, settings, owner.index, parts.clock, once=supervisor.once)
         keeper = parts.keeper(pipeline, source, owner)

@@ -19,14 +19,23 @@ class Alias(msgspec.Struct, frozen=True, omit_defaults=True):
     is_write_index: bool = False
 
 
+class Building(msgspec.Struct, frozen=True):
+    """The generation of an index that is being made beside the one in use (PROTOCOL 27)."""
+
+    generation: int
+    options: dict[str, Any]
+
+
 class Made(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An index made at run time, or (`configured`) one of the configuration's that got a push log here.
 
-    uuid:     its identity, for ever: names its log in the buffer and, unless configured, its folder
+    uuid:     its identity, for ever: names its log in the buffer
     created:  unix seconds
     kind, options: what the configuration would say of it: `type` and that kind's options
     mappings, settings: as the client gave them, to be shown again
     ack:      `durable` or `indexed`: what a write to it waits for where the request does not say
+    generation: grows when the index is made anew from its documents, for another mapping
+    building: the next one, while it is made
     """
 
     name: str
@@ -38,6 +47,20 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mappings: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     ack: str = "durable"
+    generation: int = 0
+    building: Building | None = None
+
+    @property
+    def folder(self) -> str:
+        """Its folder's name, unless configured."""
+        return folder_of(self.uuid, self.generation)
+
+    @property
+    def folders(self) -> list[str]:
+        """All that is its own on disk."""
+        if self.building is None:
+            return [self.folder]
+        return [self.folder, folder_of(self.uuid, self.building.generation)]
 
     @property
     def log(self) -> str:
@@ -49,10 +72,14 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{MADE}{self.name}"
 
 
+def folder_of(uuid: str, generation: int) -> str:
+    return f"{uuid}-{generation}" if generation else uuid
+
+
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All of it. `version` grows by one with each change; `aliases`: alias → index → what it is there.
 
-    `dropped` names the identities whose folders are to be deleted; a folder that is in no list is left alone.
+    `dropped` names folders of indexes that are to be deleted; a folder that is in no list is left alone.
     """
 
     format: int = 1

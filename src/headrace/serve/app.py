@@ -24,11 +24,14 @@ from headrace.serve import (
 )
 from headrace.serve.application import application
 from headrace.serve.buffered import Buffered
+from headrace.serve.doors import Doors
+from headrace.serve.doors.scopes import guard
 from headrace.serve.folders import FolderReaders
 from headrace.serve.freshness import Realtime
 from headrace.serve.health import HealthSource
 from headrace.serve.indices import ServerIndices
-from headrace.serve.manage import Surroundings
+from headrace.serve.manage import Surroundings, generations
+from headrace.serve.manage.base import Generations
 from headrace.serve.push import Push
 from headrace.serve.reads import Reads
 from headrace.serve.upstream import Upstream
@@ -41,6 +44,7 @@ class Writing:
     push: Push
     buffer: Buffered
     upstream: Upstream
+    generations: Generations
 
 
 def server_app(
@@ -48,6 +52,7 @@ def server_app(
     source: HealthSource,
     metrics: Metrics,
     writing: Writing | None = None,
+    doors: Doors | None = None,
 ) -> Starlette:
     """Search, documents, writes, management, the page, health and metrics.
 
@@ -59,7 +64,10 @@ def server_app(
     if writing is not None:
         push = writing.push
         realtime = Realtime(push.buffer, push.applier)
-        around = Surroundings(indices, source.readiness, push.applier, push.buffer.accepted)
+        around = Surroundings(
+            indices, source.readiness, push.applier, push.buffer.accepted, writing.generations
+        )
+        routes += generations.routes(around)
         routes += [*buffered.routes(writing.buffer), *writing.upstream.routes(), *pushes.routes(push)]
         data_api += [*bulk.routes(push), *writes.routes(push)]
         data_api += byquery.routes(Reads(indices, realtime), push)
@@ -70,4 +78,6 @@ def server_app(
         *manage.routes(around),
     ]
     routes += [*ui.routes(), *openapi.routes(lambda: routes), Mount("/es", routes=data_api), *data_api]
-    return application(routes, metrics)
+    guard(routes, indices.check_allowed)
+    inner = [] if doors is None else doors.middleware()
+    return application(routes, metrics, inner=inner)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec.structs import replace
 
-from headrace.catalogue.entry import Alias, Catalogue, Made
+from headrace.catalogue.entry import Alias, Building, Catalogue, Made
 from headrace.core.errors import RequestError
 from headrace.layout import index_directory
 from headrace.serve.index_names import check_alias_name, refuse_alias_name, refuse_index_name
@@ -52,8 +52,7 @@ def with_index(
 def without_indexes(catalogue: Catalogue, names: Collection[str], data_dir: Path) -> Catalogue:
     """Without these entries and their part in aliases; their folders are named for deletion."""
     gone = [catalogue.indexes[name] for name in names if name in catalogue.indexes]
-    dropped = [*catalogue.dropped, *(made.uuid for made in gone if not made.configured)]
-    old = [uuid for uuid in dropped[:-DROPPED_KEPT] if index_directory(data_dir, uuid).exists()]
+    folders = [folder for made in gone if not made.configured for folder in made.folders]
     aliases = {
         alias: {index: what for index, what in indexes.items() if index not in names}
         for alias, indexes in catalogue.aliases.items()
@@ -62,8 +61,15 @@ def without_indexes(catalogue: Catalogue, names: Collection[str], data_dir: Path
         catalogue,
         indexes={name: made for name, made in catalogue.indexes.items() if name not in names},
         aliases={alias: indexes for alias, indexes in aliases.items() if indexes},
-        dropped=[*old, *dropped[-DROPPED_KEPT:]],
+        dropped=dropped(catalogue, folders, data_dir),
     )
+
+
+def dropped(catalogue: Catalogue, folders: Sequence[str], data_dir: Path) -> list[str]:
+    """What is to be deleted, with these folders: all that is still there, and the newest ones anyway."""
+    names = [*catalogue.dropped, *folders]
+    old = [name for name in names[:-DROPPED_KEPT] if index_directory(data_dir, name).exists()]
+    return [*old, *names[-DROPPED_KEPT:]]
 
 
 def with_entry(catalogue: Catalogue, name: str, **changes: Any) -> Catalogue:
@@ -72,6 +78,39 @@ def with_entry(catalogue: Catalogue, name: str, **changes: Any) -> Catalogue:
         return catalogue
     made = replace(catalogue.indexes[name], **changes)
     return replace(catalogue, indexes={**catalogue.indexes, name: made})
+
+
+def with_building(catalogue: Catalogue, name: str, building: Building) -> Catalogue:
+    """A generation is begun. Raises RequestError where one is under way, or the index is gone."""
+    made = catalogue.indexes.get(name)
+    if made is None:
+        raise RequestError(404, "index_not_found_exception", f"no such index [{name}]")
+    if made.building is not None:
+        reason = f"a generation of [{name}] is being made already; wait for it"
+        raise RequestError(409, "resource_already_exists_exception", reason)
+    return with_entry(catalogue, name, building=building)
+
+
+def decided(catalogue: Catalogue, uuid: str, *, taken: bool, data_dir: Path) -> Catalogue:
+    """The generation that was made is the index now; or it is given up. The other's folder is dropped."""
+    found = [made for made in catalogue.indexes.values() if made.uuid == uuid and made.building is not None]
+    if not found:
+        return catalogue
+    [made] = found
+    assert made.building is not None
+    old, new = made.folders
+    changes: dict[str, Any] = {"building": None}
+    if taken:
+        changes |= {"generation": made.building.generation, "options": made.building.options}
+    dropping = replace(catalogue, dropped=dropped(catalogue, [old if taken else new], data_dir))
+    return with_entry(dropping, made.name, **changes)
+
+
+def without_unfinished(catalogue: Catalogue, data_dir: Path) -> Catalogue:
+    """Every generation that was being made given up."""
+    for made in list(catalogue.indexes.values()):
+        catalogue = decided(catalogue, made.uuid, taken=False, data_dir=data_dir)
+    return catalogue
 
 
 def with_alias(

@@ -42,6 +42,10 @@ class FolderReaders(PlacedIndices):
             )
 
     @property
+    def data_dir(self) -> Path:
+        return self._directory
+
+    @property
     def catalogue(self) -> Catalogue:
         """What the service that writes here says now; the last that could be read, if it is damaged."""
         with self._watching:
@@ -56,8 +60,8 @@ class FolderReaders(PlacedIndices):
         places: dict[str, Place] = {}
         for made in catalogue.indexes.values():
             if not made.configured:
-                folder = index_directory(self._directory, made.uuid)
-                places[made.name] = Place(made.name, made.uuid, made.kind, folder, False, None, True, made)
+                folder = index_directory(self._directory, made.folder)
+                places[made.name] = Place(made.name, made.folder, made.kind, folder, False, None, True, made)
         known = {place.directory for place in places.values()}
         for folder in self._folders():
             if folder in known or folder.name in catalogue.dropped:

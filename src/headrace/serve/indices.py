@@ -23,6 +23,7 @@ from headrace.core.errors import ConfigError, RequestError
 from headrace.layout import index_directory
 from headrace.serve import templates
 from headrace.serve.datemath import dated
+from headrace.serve.doors.principal import require
 from headrace.serve.editing import IndexExists, with_index, without_indexes
 from headrace.serve.index_names import check_index_name
 from headrace.serve.manage.indexes import parse_new
@@ -100,6 +101,10 @@ class ServerIndices(PlacedIndices):
                 )
 
     @property
+    def data_dir(self) -> Path:
+        return self._data_dir
+
+    @property
     def catalogue(self) -> Catalogue:
         return self._keeper.catalogue
 
@@ -119,8 +124,8 @@ class ServerIndices(PlacedIndices):
             )
         for made in catalogue.indexes.values():
             if not made.configured:
-                folder = index_directory(self._data_dir, made.uuid)
-                places[made.name] = Place(made.name, made.uuid, made.kind, folder, False, None, True, made)
+                folder = index_directory(self._data_dir, made.folder)
+                places[made.name] = Place(made.name, made.folder, made.kind, folder, False, None, True, made)
         return MappingProxyType(places)
 
     def target(self, name: str, *, require_alias: bool = False) -> Target | None:
@@ -129,6 +134,7 @@ class ServerIndices(PlacedIndices):
         indexes = self._aliased(name)
         if indexes:
             return self.target(_write_index(name, indexes))
+        require(name)
         if require_alias:
             flag = "[require_alias] request flag is [true]"
             reason = f"no such index [{name}] and {flag} and [{name}] is not an alias"
@@ -155,7 +161,7 @@ class ServerIndices(PlacedIndices):
             found = [Target(index, index, feed.log, feed.pipeline, each.key, feed.ack) for feed in each.feeds]
             key, identity = each.key, index
         else:
-            found, key, identity = [], _key(place.made), place.identity
+            found, key, identity = [], _key(place.made), place.made.uuid if place.made else place.identity
         made = place.made
         if made is not None:
             found.append(Target(index, identity, made.log, made.pipeline, key, made.ack))
@@ -190,6 +196,7 @@ class ServerIndices(PlacedIndices):
         await self.make(name, new)
 
     async def make(self, name: str, made: New) -> Made:
+        require(name)
         check_index_name(name)
         if name in self._configured:
             entry = self.catalogue.indexes.get(name)
@@ -198,6 +205,7 @@ class ServerIndices(PlacedIndices):
 
     def dropping(self, names: Collection[str]) -> Edit:
         for name in names:
+            require(name)
             if name in self._configured:
                 reason = f"index [{name}] is in the configuration: remove it there, and then its folder"
                 raise RequestError(400, "illegal_argument_exception", reason)

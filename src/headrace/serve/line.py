@@ -23,6 +23,8 @@ from headrace.serve.search import answered
 from headrace.serve.upstream import Upstream
 
 PATH: Final = "/push/wait"
+REGENERATE: Final = "/push/regenerate"
+LONGEST_BUILD: Final = 24 * 3600.0
 OK: Final = 200
 UNAVAILABLE: Final = 503
 
@@ -51,6 +53,12 @@ class Pushed(Protocol):
 
     def outcomes(self, key: PartitionKey, ranges: Sequence[tuple[int, int]]) -> list[Outcome]: ...
 
+    async def regenerate(self, uuid: str) -> None:
+        """Make the generation that the catalogue names for an index; on return the old one is paused.
+
+        Raises Fatal: it cannot be made, and nothing was changed."""
+        ...
+
 
 def routes(pushed: Pushed) -> list[BaseRoute]:
     """The ingester's side."""
@@ -69,7 +77,17 @@ def routes(pushed: Pushed) -> list[BaseRoute]:
             raise RequestError(504, "timeout_exception", reason)
         return Response(msgspec.json.encode(pushed.outcomes(key, asked.results)))
 
-    return [Route(PATH, answered(wait), methods=["POST"])]
+    async def regenerate(request: Request) -> Response:
+        try:
+            await pushed.regenerate(request.path_params["uuid"])
+        except Fatal as error:
+            raise RequestError(400, "illegal_argument_exception", str(error)) from error
+        return Response(b"{}")
+
+    return [
+        Route(PATH, answered(wait), methods=["POST"]),
+        Route(f"{REGENERATE}/{{uuid}}", answered(regenerate), methods=["POST"]),
+    ]
 
 
 class Line:
@@ -104,6 +122,16 @@ class Line:
         if len(found) != sum(end - first for first, end in results):
             raise _unknown("the ingester was started again meanwhile")
         return found
+
+    async def regenerate(self, uuid: str) -> None:
+        """Have the next generation of an index made; on return decide soon. Raises RequestError."""
+        try:
+            status, answer = await self._upstream.post(f"{REGENERATE}/{uuid}", b"", LONGEST_BUILD)
+        except Retryable as error:
+            reason = f"the ingester went away: {error}; nothing was changed"
+            raise RequestError(503, "ingester_unavailable", reason, retry_after=1) from error
+        if status != OK:
+            raise _repeated(status, answer)
 
 
 def _repeated(status: int, answer: bytes) -> RequestError:

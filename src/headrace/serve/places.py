@@ -22,6 +22,8 @@ from headrace.core.errors import ConfigError, Fatal, RequestError
 from headrace.core.registry import kind
 from headrace.index.base import Reader
 from headrace.serve import resolving
+from headrace.serve.datemath import dated
+from headrace.serve.doors.principal import in_use, require, require_named, visible, visible_aliases
 from headrace.serve.names import Named, Target
 from headrace.units import decode
 
@@ -81,6 +83,11 @@ class PlacedIndices(ABC):
 
     @property
     @abstractmethod
+    def data_dir(self) -> Path:
+        """Where the folders of indexes are."""
+
+    @property
+    @abstractmethod
     def catalogue(self) -> Catalogue:
         """As of now: entries, and the aliases of all indexes."""
 
@@ -111,13 +118,14 @@ class PlacedIndices(ABC):
         """All logs whose records go into a concrete index; none for one that has never been pushed to."""
 
     def names(self) -> list[str]:
-        return sorted(self.places())
+        return sorted(visible(self.places()))
 
     def get(self, name: str) -> Reader:
         """Raises RequestError 404 `index_not_found_exception`, 503 `index_not_ready`."""
+        require(name)
         places = self.places()
         if name not in places:
-            raise resolving.missing(name, list(places))
+            raise resolving.missing(name, list(visible(places)))
         with self._lock:
             return self._reader(places[name])
 
@@ -125,14 +133,21 @@ class PlacedIndices(ABC):
         self, expression: str, *, ignore_unavailable: bool = False, allow_no_indices: bool = True
     ) -> dict[str, Any]:
         """Index → filter of its aliases, as `resolve`, without opening anything."""
+        self.check_allowed(expression)
         return resolving.resolve(
             expression,
-            self.places(),
-            self.catalogue.aliases,
+            visible(self.places()),
+            visible_aliases(self.catalogue.aliases),
             ignore_unavailable=ignore_unavailable,
             allow_no_indices=allow_no_indices,
             now=self._now(),
         )
+
+    def check_allowed(self, expression: str) -> None:
+        """Whether whoever asks may use all indexes that are named outright. Raises RequestError 403."""
+        if in_use():
+            parts = ",".join(dated(part.strip(), self._now()) for part in expression.split(","))
+            require_named(parts, self.places(), self.catalogue.aliases)
 
     def resolve(
         self, expression: str, *, ignore_unavailable: bool = False, allow_no_indices: bool = True

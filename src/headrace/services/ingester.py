@@ -161,8 +161,14 @@ class PushedView:
         keeper = self._known(key)
         return [] if keeper is None else keeper.owner.progress.outcomes(key, ranges)
 
+    async def regenerate(self, uuid: str) -> None:
+        made = self._ingester.made
+        await made.look()
+        await made.regenerate(uuid, self._ingester.supervisor)
+
     async def _keeper(self, key: PartitionKey) -> PipelineKeeper:
-        """A pipeline, perhaps one of an index that was made a moment ago."""
+        """A pipeline, perhaps of an index that was made a moment ago, or gets another generation."""
+        await self._ingester.made.settled(log_of(key))
         found = self._known(key)
         if found is None:
             await self._ingester.made.look()
@@ -173,10 +179,15 @@ class PushedView:
 
     def _known(self, key: PartitionKey) -> PipelineKeeper | None:
         # By its log where it is the catalogue's: an index made again has the name of the one before.
-        made = self._ingester.made.keeper(key[1].rpartition(":")[2])
+        made = self._ingester.made.keeper(log_of(key))
         if made is not None or key[0].startswith(MADE):
             return made
         return next((each for each in self._ingester.supervisor.keepers if each.name == key[0]), None)
+
+
+def log_of(key: PartitionKey) -> str:
+    """The log of a partition; only the catalogue's, which are UUIDs, are asked for."""
+    return key[1].rpartition(":")[2]
 
 
 async def run_ingester(settings: Settings, *, until_finished: bool = False) -> None:

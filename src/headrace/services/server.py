@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 
 import anyio
 import msgspec
@@ -15,9 +16,11 @@ from headrace.core.health import Health, State
 from headrace.core.lock import RoleLock
 from headrace.core.log import event
 from headrace.core.metrics import Metrics, join
-from headrace.layout import run_directory, socket_path
+from headrace.layout import keys_file, run_directory, socket_path
 from headrace.model import Json
 from headrace.serve.app import Writing, server_app
+from headrace.serve.doors import Door, Doors, Keyring, check_exposed
+from headrace.serve.doors.exposure import is_loopback
 from headrace.serve.folders import FolderReaders
 from headrace.serve.http import HttpServer, listen
 from headrace.serve.line import Line
@@ -78,15 +81,16 @@ class ServerView:
 
 async def run_server(settings: Settings) -> None:
     """The server process: HTTP on `server.host:port`, beside an ingester. Raises HeadraceError."""
+    # Taken first: a port that is in use is told before anything is opened.
+    listener = listen(settings.server.host, settings.server.port)
     with RoleLock(run_directory(settings.data_dir), "server"):
         metrics, health = Metrics(), Health()
         upstream = Upstream(socket_path(settings.data_dir))
-        # Taken first: a port that is in use is told before anything is opened.
-        listener = listen(settings.server.host, settings.server.port)
-        async with WritePath.opened(settings, metrics) as path, upstream:
-            push = path.push(Line(upstream, lambda: path.buffer.incarnation), lambda: _refusing(health))
+        async with WritePath.opened(settings, metrics, health) as path, upstream:
+            line = Line(upstream, lambda: path.buffer.incarnation)
+            push = path.push(line, lambda: path.closed_for or _refusing(health))
             view = ServerView(upstream, metrics, health, path)
-            app = server_app(path.indices, view, metrics, Writing(push, path.buffer, upstream))
+            app = server_app(path.indices, view, metrics, Writing(push, path.buffer, upstream, line))
             await _answer(HttpServer(app, listener), health, settings.server, path.run)
 
 
@@ -104,12 +108,13 @@ async def _answer(
 ) -> None:
     """Answer HTTP until told to stop, with `beside` running."""
     stopped = anyio.Event()
+    scheme = "http" if address.tls is None else "https"
 
     async def until_stopped() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(beside)
             health.set("http", State.READY)
-            event(log.info, "server.listening", url=f"http://{address.host}:{http.port}")
+            event(log.info, "server.listening", url=f"{scheme}://{address.host}:{http.port}")
             await stopped.wait()
             health.set("http", State.DRAINING, "stopping")
             tasks.cancel_scope.cancel()
@@ -117,13 +122,25 @@ async def _answer(
     await serve_while(http, until_stopped, stop=stopped.set, role="server")
 
 
+def open_doors(settings: ServerSettings, data_dir: Path) -> Doors:
+    """What stands before the server. Raises ConfigError where it would stand open, StoreError."""
+    keyring = Keyring(settings.keys, keys_file(data_dir))
+    check_exposed(settings.host, has_keys=keyring.locked, insecure=settings.insecure)
+    if keyring.locked and settings.tls is None and not is_loopback(settings.host):
+        event(log.warning, "server.keys_in_clear", host=settings.host)
+    door = Door(keyring, rate=settings.rate_limit, most=settings.max_concurrent)
+    return Doors(door, settings.cors)
+
+
 def serve_readers(indices: FolderReaders, address: ServerSettings) -> None:
     """Serve indexes for reading alone, in this process, until told to stop. Raises HeadraceError."""
+    doors = open_doors(address, indices.data_dir)
 
     async def run() -> None:
         metrics, health = Metrics(), Health()
-        app = server_app(indices, ServerView(None, metrics, health), metrics)
-        http = HttpServer(app, listen(address.host, address.port))
+        app = server_app(indices, ServerView(None, metrics, health), metrics, doors=doors)
+        listener = listen(address.host, address.port)
+        http = HttpServer(app, listener, slow_client_timeout=address.slow_client_timeout)
         try:
             await _answer(http, health, address, anyio.sleep_forever)
         finally:

@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
-import msgspec
 
-from headrace.buffer.acks import subscribe, unsubscribe
+from headrace.buffer.acks import subscribe, subscriptions, unsubscribe
 from headrace.buffer.wake import Waker
 from headrace.buffer.writer import Bounds, Buffer
 from headrace.catalogue.entry import Catalogue
 from headrace.catalogue.store import Keeper
 from headrace.core.clock import SystemClock
+from headrace.core.errors import Retryable
+from headrace.core.health import Health, State
 from headrace.core.metrics import Metrics
-from headrace.layout import buffer_directory, catalogue_file, index_directory, wake_path
+from headrace.core.state import explained
+from headrace.layout import buffer_directory, catalogue_file, wake_path
+from headrace.serve.bodies import Limits
+from headrace.serve.editing import without_unfinished
 from headrace.serve.indices import ServerIndices, configured
 from headrace.serve.names import Applier, Target
 from headrace.serve.push import Push
-from headrace.settings import Settings
+from headrace.settings import ServerSettings, Settings
 
 INTAKE_RESERVE = 2
 """Intake stops at this many times the free space at which indexing does: what was accepted can drain."""
 
 
-class WritePath:
-    """What the server needs to take writes."""
+GENERATION = "generation:"
+"""Begins the names of the subscriptions that hold a log while a generation is made of it."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+HOLD_SECONDS = 60.0
+ROOM_POLL_SECONDS = 0.5
+
+
+class WritePath:
+    """What the server needs to take writes; `closed_for` says why it takes none."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, health: Health) -> None:
+        self.closed_for = "opening"
+        self._clock = SystemClock()
+        self._health = health
         self._settings = settings
         self._metrics = metrics
         folder = buffer_directory(settings.data_dir)
@@ -43,23 +59,24 @@ class WritePath:
                 given.max_age,
                 given.file_bytes,
             ),
-            SystemClock(),
+            self._clock,
             wake=self._wake,
             reserve=INTAKE_RESERVE * settings.disk_reserve,
         )
-        keeper = SubscribingKeeper(settings.data_dir)
+        self._keeper = SubscribingKeeper(settings.data_dir)
         self.indices = ServerIndices(
-            configured(settings), keeper, settings.data_dir, auto_create=settings.server.auto_create
+            configured(settings), self._keeper, settings.data_dir, auto_create=settings.server.auto_create
         )
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, settings: Settings, metrics: Metrics) -> AsyncIterator[WritePath]:
-        """Raises ConfigError, StoreError, Retryable."""
-        path = cls(settings, metrics)
+    async def opened(cls, settings: Settings, metrics: Metrics, health: Health) -> AsyncIterator[WritePath]:
+        """On a full disk it is entered all the same, and takes writes once there is room.
+
+        Raises ConfigError, StoreError."""
+        path = cls(settings, metrics, health)
         try:
-            await anyio.to_thread.run_sync(path._subscribe)
-            await path.buffer.open()
+            await path._try_to_open()
             yield path
         finally:
             with anyio.CancelScope(shield=True):
@@ -67,10 +84,25 @@ class WritePath:
             path._wake.close()
             path.indices.close()
 
+    async def _try_to_open(self) -> bool:
+        try:
+            await anyio.to_thread.run_sync(self._subscribe)
+            await self.buffer.open()
+        except Retryable as error:
+            self.closed_for = f"waiting: {error}"
+            self._health.set("buffer", State.DEGRADED, self.closed_for)
+            return False
+        self.closed_for = ""
+        self._health.set("buffer", State.READY)
+        return True
+
     def _subscribe(self) -> None:
+        """Raises Retryable."""
         folder = buffer_directory(self._settings.data_dir)
-        for pipeline, target in self.pipelines().items():
-            subscribe(folder, pipeline, target.log)
+        with explained(folder):
+            self._keeper.begin()
+            for pipeline, target in self.pipelines().items():
+                subscribe(folder, pipeline, target.log)
 
     def pipelines(self) -> dict[str, Target]:
         """The configuration's push pipelines."""
@@ -92,6 +124,7 @@ class WritePath:
             self.indices,
             self.buffer,
             applier,
+            limits=limits_of(self._settings.server),
             pipelines=pipelines,
             formats=formats,
             others=others,
@@ -100,46 +133,70 @@ class WritePath:
 
     async def run(self) -> None:
         """Until cancelled: release what everybody has read."""
-        await self.buffer.run()
+        while self.closed_for:
+            await self._clock.sleep(ROOM_POLL_SECONDS)
+            await self._try_to_open()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.buffer.run)
+            while True:
+                await anyio.sleep(HOLD_SECONDS / 2)
+                await anyio.to_thread.run_sync(self._keeper.let_go)
 
     def observe(self) -> None:
         """Set the gauges that are states, not events."""
         self._metrics.buffer_bytes.set(self.buffer.status().held_bytes)
 
 
+def limits_of(server: ServerSettings) -> Limits:
+    """Bounds of one write: bodies that cannot be cut have a smaller one of their own."""
+    most = int(server.max_body)
+    return Limits(body=most, whole=min(Limits().whole, most))
+
+
 class SubscribingKeeper(Keeper):
     """Keeps the catalogue and the buffer's subscriptions in step.
 
-    An entry's log holds its records from the moment the entry can be written to; what is dropped lets go of
-    them, and its folder is named for deletion.
+    An entry's log holds its records from the moment the entry can be written to, and while a generation is
+    made of it; what is dropped lets go of them. What was being made when a server ended is given up.
     """
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(catalogue_file(data_dir))
         self._data_dir = data_dir
-        self._follow(self.catalogue, ())
+        self._folder = buffer_directory(data_dir)
+        self._decided: dict[str, float] = {}
+
+    def begin(self) -> None:
+        """Take up what the file says; what nobody finished is given up."""
+        self.change(partial(without_unfinished, data_dir=self._data_dir))
+        for subscriber in subscriptions(self._folder):
+            if subscriber.startswith(GENERATION):
+                unsubscribe(self._folder, subscriber)
+        self._follow(self.catalogue, Catalogue())
 
     def change(self, edit: Callable[[Catalogue], Catalogue]) -> Catalogue:
         """See `Keeper.change`."""
         before = self.catalogue
-        changed = super().change(lambda catalogue: self._with_dropped(catalogue, edit(catalogue)))
-        kept = {made.uuid for made in changed.indexes.values()}
-        self._follow(changed, [made.pipeline for made in before.indexes.values() if made.uuid not in kept])
+        changed = super().change(edit)
+        self._follow(changed, before)
         return changed
 
-    def _with_dropped(self, before: Catalogue, after: Catalogue) -> Catalogue:
-        if after == before:
-            return before
-        kept = {made.uuid for made in after.indexes.values()}
-        gone = [
-            made.uuid for made in before.indexes.values() if made.uuid not in kept and not made.configured
-        ]
-        left = [uuid for uuid in before.dropped if index_directory(self._data_dir, uuid).exists()]
-        return msgspec.structs.replace(after, dropped=[*left, *gone])
+    def let_go(self) -> None:
+        """End the holds of generations that were decided long enough ago for either to be running."""
+        due = [name for name, at in self._decided.items() if time.monotonic() - at > HOLD_SECONDS]
+        for name in due:
+            del self._decided[name]
+            unsubscribe(self._folder, name)
 
-    def _follow(self, catalogue: Catalogue, gone: Iterable[str]) -> None:
-        folder = buffer_directory(self._data_dir)
-        for pipeline in gone:
-            unsubscribe(folder, pipeline)
-        for made in catalogue.indexes.values():
-            subscribe(folder, made.pipeline, made.log)
+    def _follow(self, now: Catalogue, before: Catalogue) -> None:
+        kept = {made.uuid for made in now.indexes.values()}
+        for made in before.indexes.values():
+            if made.uuid not in kept:
+                unsubscribe(self._folder, made.pipeline)
+            if made.building is not None:
+                self._decided[f"{GENERATION}{made.uuid}"] = time.monotonic()
+        for made in now.indexes.values():
+            subscribe(self._folder, made.pipeline, made.log)
+            if made.building is not None:
+                self._decided.pop(f"{GENERATION}{made.uuid}", None)
+                subscribe(self._folder, f"{GENERATION}{made.uuid}", made.log)

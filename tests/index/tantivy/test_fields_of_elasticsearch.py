@@ -281,7 +281,7 @@ def test_one_value_or_a_list_each_is_found_sorted_and_counted(data: st.DataObjec
     """The law of Elasticsearch's fields: a document has a set of values, however it is written."""
     value = VALUES[kind]
     drawn: list[Any] = data.draw(st.lists(value | st.lists(value, max_size=3), min_size=1, max_size=5))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         reader = mapped(Path(folder) / "i", {"f": {"type": kind}}, [{"f": each} for each in drawn])
         held = [set(each) if isinstance(each, list) else {each} for each in drawn]
         for wanted in set().union(*held):

@@ -87,7 +87,7 @@ def test_any_operations_in_any_batches_with_any_commits_and_kills_are_those_of_a
     model, ops = Model(), _named(drawn)
     for record, op in enumerate(ops):
         model.apply(record, op)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         made = writer(Path(folder) / "i", threads=1)
         outcomes: dict[int, Any] = {}
         at, steps = 0, iter(cuts)

@@ -107,7 +107,7 @@ QUERIES = st.recursive(LEAVES, _bool, max_leaves=6)
 def test_terms_ranges_exists_and_bools_find_what_python_finds(
     documents: list[Any], queries: list[Any]
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         reader = build(Path(folder) / "i", FIELDS, documents, commit_every=4)
         for query, holds in queries:
             expected = {str(number) for number, doc in enumerate(documents) if holds(doc)}
@@ -127,7 +127,7 @@ KEYS = st.lists(
 def test_every_sort_is_pythons_and_every_walk_meets_each_document_once(
     documents: list[Any], sort: list[tuple[str, bool, bool]], page: int
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         reader = build(Path(folder) / "i", FIELDS, documents, commit_every=5)
         keys = [SortKey(name, descending, last) for name, descending, last in sort] or [SortKey("_seq")]
         expected = [str(number) for number in _sorted(documents, keys)]

@@ -45,7 +45,7 @@ def _sorted(record: dict[str, Any]) -> str:
 def test_any_split_into_batches_gives_the_same_index(
     records: list[dict[str, Any]], cuts: list[int], key: str | None
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         found = []
         for number, cut in enumerate(([], cuts)):
             made = writer(Path(folder) / str(number), id=key, threads=1)
@@ -61,7 +61,7 @@ def test_any_split_into_batches_gives_the_same_index(
 def test_an_upsert_is_an_assignment_to_a_dictionary(
     records: list[dict[str, Any]], cuts: list[int], commits: set[int]
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         made = writer(Path(folder) / "i", id="k", fields={"k": "keyword"}, threads=2)
         for number, one in enumerate(_cut(records, cuts)):
             made.write(one)
@@ -77,7 +77,7 @@ def test_any_restart_point_gives_the_same_index(
     records: list[dict[str, Any]], cuts: list[int], restart: int, key: str | None
 ) -> None:
     """Committed up to some batch, then one more written and lost, then read again from the position."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         made = writer(Path(folder) / "i", id=key, threads=1)
         batches = _cut(records, cuts)
         for one in batches[:restart]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
@@ -29,18 +29,26 @@ LONGEST_WARNING: Final = 2_000
 """Characters of all warnings in the header, which servers between may cut; the body has every one."""
 
 
+class Generations(Protocol):
+    """Makes the next generation of an index."""
+
+    async def regenerate(self, uuid: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """indices:   all indexes
     readiness: state of the service as `/health/ready` has it
     applier:   the ingester; None where nothing is ever written (`headrace serve DIR`)
     accepted:  the number after the last durable record of a log
+    generations: makes indexes anew; None as for `applier`
     """
 
     indices: PlacedIndices
     readiness: Callable[[], Awaitable[tuple[State, Json]]]
     applier: Applier | None = None
     accepted: Callable[[str], int] = lambda _: 0
+    generations: Generations | None = None
 
 
 class _IndexConvertor(Convertor[str]):

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.core.errors import RequestError
 from headrace.index.mapping import from_elasticsearch
 from headrace.serve import requests, templates
+from headrace.serve.doors.principal import allowed
 from headrace.serve.editing import IndexExists
 from headrace.serve.manage.aliases import parse_alias
 from headrace.serve.manage.base import (
@@ -115,7 +116,9 @@ def to_drop(indices: PlacedIndices, expression: str, *, lenient: bool) -> list[s
         reason = "Wildcard expressions or all indices are not allowed"
         raise RequestError(400, "illegal_argument_exception", reason)
     # An entry of an index that is no more in the configuration is shown nowhere, but can be deleted.
-    known, catalogue = {*indices.places(), *indices.catalogue.indexes}, indices.catalogue
+    indices.check_allowed(expression)
+    catalogue = indices.catalogue
+    known = {name for name in {*indices.places(), *catalogue.indexes} if allowed(name)}
     for name in names:
         if name not in known and name in catalogue.aliases:
             reason = (

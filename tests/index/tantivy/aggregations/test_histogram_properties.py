@@ -51,7 +51,7 @@ def _answer(documents: list[dict[str, Any]], aggregation: dict[str, Any]) -> dic
         {"id": str(number), **document, **({"d": iso(document["d"])} if "d" in document else {})}
         for number, document in enumerate(documents)
     ]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         reader = build(Path(folder) / "i", FIELDS, rows, commit_every=5)
         found = reader.search(SearchRequest(size=0, aggregations={"x": aggregation})).aggregations
         reader.close()
