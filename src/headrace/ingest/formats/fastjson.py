@@ -7,6 +7,7 @@ or where what was parsed, written as JSON again, is the very text that was read:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -30,6 +31,10 @@ _SCALARS: Final[dict[str, Any]] = {"n": None, "b": bool, "i": _SIGNED, "f": int 
 _LAX_FLOAT: Final = "F"
 
 
+_ESCAPED: Final = re.compile(r'["\\\x00-\x1f]')
+"""What JSON escapes in a key: the decoder refuses to be made with it, and keys could not be counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """The records of a buffer; `canonical` where each is written exactly as the frame's rows would be."""
@@ -49,19 +54,22 @@ class FastJson:
         self._checked = members(_relaxed(shape, hints, ""))
         self._unlike = 0
 
-    def parse(self, payload: bytes, lines: int) -> Parsed | None:
+    def parse(self, payload: bytes) -> Parsed | None:
         try:
+            texts = pl.read_lines(payload).to_series()
             frame = pl.read_ndjson(payload, schema=self._schema)
-        except pl.exceptions.PolarsError:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             return None
-        if frame.height != lines:
+        if frame.height != len(texts):
             return None
-        rest = self._unproven(payload, frame)
+        rest = self._unproven(payload, texts, frame)
         if rest is None:
             return Parsed(frame, canonical=True)
         return Parsed(frame, canonical=False) if self._proven(*rest) else None
 
-    def _unproven(self, payload: bytes, frame: pl.DataFrame) -> tuple[bytes, pl.DataFrame] | None:
+    def _unproven(
+        self, payload: bytes, texts: pl.Series, frame: pl.DataFrame
+    ) -> tuple[bytes, pl.DataFrame] | None:
         """The records that are not written as their rows would be, with these rows; None if there are none.
 
         Writing a row costs half of the check that it saves, so it pays only where most are alike.
@@ -69,10 +77,7 @@ class FastJson:
         if self._unlike or not frame.width:
             self._unlike = max(self._unlike - 1, 0)
             return payload, frame
-        texts = pl.read_lines(payload).to_series()
         written = frame.select(pl.struct(pl.all()).struct.json_encode()).to_series()
-        if len(texts) != frame.height:
-            return payload, frame
         unlike = texts != written
         count = int(unlike.sum())
         if not count:
@@ -117,7 +122,7 @@ def _plain_keys(shape: Shape) -> bool:
         return True
     if shape[0] == "list":
         return _plain_keys(shape[1])
-    return all(not key.endswith("\\") and _plain_keys(inner) for key, inner in shape[1])
+    return all(_ESCAPED.search(key) is None and _plain_keys(inner) for key, inner in shape[1])
 
 
 def _model(shape: Shape, hints: Hints, path: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from headrace.ingest.formats.base import Hints, count_lines, lines_of, text_of
+from headrace.ingest.formats.base import Hints, lines_of, text_of
 from headrace.ingest.formats.fastjson import FastJson, usable
 from headrace.ingest.formats.shapes import EMPTY, Shape, Unsupported, dtype, group, members, shape_of, unify
 from headrace.model import RECORD, RESERVED, Decoded, RawBatch, Rejection, Texts
@@ -36,10 +36,10 @@ class NdjsonDecoder:
         payload = text_of(raw)
         if self._fast is None:
             self._warm_up(payload)
-        lines = count_lines(payload)
-        parsed = self._fast.parse(payload, lines) if self._fast and lines else None
+        parsed = self._fast.parse(payload) if self._fast and payload else None
         if parsed is None:
             return self._one_by_one(raw, payload)
+        lines = parsed.frame.height
         frame = _numbered(parsed.frame, range(raw.first_record, raw.first_record + lines))
         return Decoded((frame,), (), lines, (Texts(payload, canonical=parsed.canonical),))
 

@@ -164,7 +164,8 @@ class WithoutLarge:
             )
             for number, record in self.large.items()
         ]
-        return Decoded(decoded.frames, (*decoded.rejections, *rejections), decoded.records + len(rejections))
+        every = (*decoded.rejections, *rejections)
+        return Decoded(decoded.frames, every, decoded.records + len(rejections), decoded.texts)
 
     def original(self, raw: RawBatch, record: int) -> bytes | None:
         if record in self.large:
