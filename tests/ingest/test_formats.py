@@ -63,6 +63,16 @@ def test_each_record_keeps_the_type_it_was_written_with() -> None:
     assert decoded.records == 6
 
 
+def test_a_key_that_json_escapes_is_only_a_key() -> None:
+    """Quotes, backslashes, control characters: such a record once stopped the pipeline that read it."""
+    keys = ['say "so"', "C:\\temp", "ends in \\", "bell\x07", "\x00", "line\nbreak", "", "plain"]
+    payload = b"".join(json.dumps({key: 1}).encode() + b"\n" for key in keys)
+    decoder = ndjson()
+    for first in (0, 10):  # before it knows the shape, and after
+        expected = {first + at: {key: ("int", 1)} for at, key in enumerate(keys)}
+        assert expected == rows(decode(decoder, payload, first))
+
+
 def test_a_malformed_line_37_costs_only_itself_and_is_named() -> None:
     lines = [b'{"a":%d}' % n for n in range(50)]
     lines[36] = b'{"a":'

@@ -126,7 +126,7 @@ def _object(line: bytes, what: str) -> dict[str, Any]:
         return {}
     try:
         found = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         requests.fail(f"the {what} line of a search is no JSON: {error}", "parsing_exception")
     if not isinstance(found, dict):
         requests.fail(f"the {what} line of a search must be an object", "parsing_exception")

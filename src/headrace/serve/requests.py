@@ -15,7 +15,9 @@ from headrace.index.query.formats import formats
 from headrace.serve.bodies import Body
 from headrace.serve.hits import Shown, Wanted, sort_formats
 
-COMMON: Final = frozenset({"pretty", "human", "filter_path", "error_trace", "format"})
+COMMON: Final = frozenset(
+    {"pretty", "human", "filter_path", "error_trace", "format", "source", "source_content_type"}
+)
 QUERY: Final = frozenset({"q", "df", "default_operator", "analyze_wildcard", "lenient"})
 TARGETS: Final = frozenset(
     {"ignore_unavailable", "allow_no_indices", "expand_wildcards", "preference", "routing"}
@@ -68,10 +70,23 @@ def fail(reason: str, kind: str = "illegal_argument_exception") -> NoReturn:
 
 def check_parameters(request: Request, known: frozenset[str]) -> None:
     """Refuses what is not known. Raises RequestError."""
+    _check_format(request)
     for name in request.query_params:
         if name not in known:
             hint = suggest(name, sorted(known))
             fail(f"request [{request.url.path}] contains unrecognized parameter: [{name}]; {hint}")
+
+
+def _check_format(request: Request) -> None:
+    """JSON goes in and out, tables as text too; other forms are refused instead of being given as JSON."""
+    given = request.query_params
+    form, source = given.get("format", "json"), given.get("source_content_type", "application/json")
+    if form not in ("json", "text", ""):
+        raise RequestError(
+            406, "media_type_header_exception", f"[format] is json, or text of tables, found [{form}]"
+        )
+    if "json" not in source:
+        fail(f"[source_content_type] is application/json, found [{source}]")
 
 
 async def read_bytes(request: Request) -> bytes:
@@ -83,10 +98,13 @@ async def read_body(request: Request) -> dict[str, Any]:
     """The JSON body, {} where there is none. Raises RequestError."""
     raw = await read_bytes(request)
     if not raw.strip():
+        # Some clients cannot send a body with a GET.
+        raw = request.query_params.get("source", "").encode()
+    if not raw.strip():
         return {}
     try:
         body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         fail(f"the body is no JSON: {error}", "parsing_exception")
     if not isinstance(body, dict):
         fail(f"the body must be an object, found {type(body).__name__}", "parsing_exception")
