@@ -1,6 +1,7 @@
-"""Every endpoint, asked with every kind of key, asked of the real application; `docs/security.md` is written from it.
+"""Every endpoint, asked with every kind of key of the real application.
 
-`python tests/serve/doors/table.py > docs/security.md` after a change.
+`docs/security.md` has the table: `python tests/serve/doors/table.py > docs/security.md`
+after a change.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import anyio
 from starlette.routing import Mount, Route
 
-from headrace.core.health import State
+from headrace.core.health import Health, State
 from headrace.core.metrics import Metrics
 from headrace.layout import socket_path
 from headrace.model import Json
@@ -77,7 +78,7 @@ async def application(folder: Path, doors: Doors | None) -> AsyncIterator[Starle
     settings = loads(CONFIGURATION, "yaml", base=folder)
     metrics = Metrics()
     upstream = Upstream(socket_path(settings.data_dir))
-    async with WritePath.opened(settings, metrics) as path, upstream:
+    async with WritePath.opened(settings, metrics, Health()) as path, upstream:
         line = Line(upstream, lambda: path.buffer.incarnation)
         push = path.push(line, lambda: "")
         yield server_app(path.indices, Alive(), metrics, Writing(push, path.buffer, upstream, line), doors)
@@ -87,7 +88,7 @@ async def application(folder: Path, doors: Doors | None) -> AsyncIterator[Starle
 async def client(app: Starlette, peer: tuple[str, int] = STRANGER) -> AsyncIterator[httpx2.AsyncClient]:
     import httpx2
 
-    transport = httpx2.ASGITransport(app=app, client=peer)
+    transport = httpx2.ASGITransport(app=app, client=peer, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://server") as found:
         yield found
 

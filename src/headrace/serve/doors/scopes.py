@@ -36,7 +36,15 @@ RULES: Final = (
             "/_analyze */_analyze"
         ),
     ),
+    ("GET POST", "read", "/_search_shards */_search_shards"),
     ("GET", "read", "*/_doc/{id:path} */_source/{id:path}"),
+    # What Elasticsearch reads with, and here is refused with what to use instead.
+    (
+        "GET POST PUT",
+        "read",
+        "/_mtermvectors */_mtermvectors */_termvectors */_termvectors/{id:path} /_rank_eval */_rank_eval",
+    ),
+    ("GET POST PUT", "admin", "*/_clone/{target} */_shrink/{target} */_split/{target}"),
     ("GET POST DELETE", "read", "/_search/scroll /_search/scroll/{scroll_id}"),
     ("POST", "read", "*/_pit */_search/point_in_time"),
     ("DELETE", "read", "/_pit /_search/point_in_time"),
@@ -87,6 +95,17 @@ RULES: Final = (
         "GET",
         "monitor|admin",
         "/_cat/health /_cluster/settings /_stats /_stats/{metric} */_stats */_stats/{metric}",
+    ),
+    (
+        "GET",
+        "monitor|admin",
+        (
+            "/_cat /_cat/allocation /_cat/cluster_manager /_cat/master /_cat/nodes /_cat/pending_tasks "
+            "/_cat/plugins /_cat/tasks /_cat/templates /_cat/templates/{name} /_cat/thread_pool "
+            "/_cat/segments /_cat/segments/{index} /_cat/shards /_cat/shards/{index} "
+            "/_cluster/pending_tasks /_cluster/state /_cluster/state/{metrics} /_cluster/state/{metrics}* "
+            "/_cluster/stats /_cluster/stats/nodes/{node} /_nodes/stats /_nodes/stats/{metric:path} /_tasks"
+        ),
     ),
     # Changing indexes.
     ("PUT DELETE", "admin", "*"),
