@@ -99,6 +99,22 @@ def test_a_mapping_is_changed_under_a_running_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
+def test_a_new_field_of_a_small_index_is_there_when_it_is_answered(tmp_path: Path) -> None:
+    """Also for the documents that had it before it was declared; and for an index that is still empty."""
+    with service(tmp_path, CONFIGURATION) as running:
+        running.until_ready()
+        running.ask("/books", {"mappings": {"properties": {"n": {"type": "long"}}}}, method="PUT")
+        pages = {"properties": {"pages": {"type": "long"}}}
+        assert running.ask("/books/_mapping", pages, method="PUT") == {"acknowledged": True}
+        running.push("/books/_bulk?refresh=true", lines(range(10)))
+        title = {"properties": {"word": {"type": "text", "analyzer": "english"}}}
+        assert running.ask("/books/_mapping", title, method="PUT") == {"acknowledged": True}
+        assert running.ask("/books/_count?q=word:mills")["count"] == 10
+        running.push("/books/_bulk?refresh=true", lines(range(10, 12)))
+        assert running.ask("/books/_count?q=word:mills")["count"] == 12
+
+
+@pytest.mark.timeout(60)
 def test_documents_that_do_not_fit_change_nothing(tmp_path: Path) -> None:
     """The answer names the first, and the index goes on as it was."""
     strict = {"dynamic": "strict", "properties": {"n": {"type": "long"}}}

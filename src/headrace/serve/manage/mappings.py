@@ -1,15 +1,16 @@
-"""`_mapping`: it never changes in place, so a new field waits for the next generation of the index."""
+"""`_mapping`: it never changes in place; a small index is made anew at once, a large one when that is asked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from headrace.catalogue.entry import Catalogue
+from headrace.core.errors import RequestError
 from headrace.index.mapping import from_elasticsearch
 from headrace.index.mapping.index_settings import flattened
 from headrace.serve import requests
@@ -22,11 +23,15 @@ from headrace.serve.manage.base import (
     an_object,
     selected,
 )
+from headrace.serve.manage.generations import regenerate
 from headrace.serve.manage.shown import declared_of, mappings_of, merged
 from headrace.serve.places import PlacedIndices
 from headrace.serve.resolving import missing
 from headrace.serve.responses import json_response
 from headrace.serve.search import answered, in_thread
+
+AT_ONCE: Final = 50_000
+"""Documents that are indexed anew while the request waits: about a second."""
 
 
 def routes(around: Surroundings) -> list[BaseRoute]:
@@ -54,7 +59,9 @@ def routes(around: Surroundings) -> list[BaseRoute]:
             return _noted(catalogue, [name for name in names if added[name]], body)
 
         await indices.change(edit)
-        not_honoured += [told for name in names for told in _told(indices, name, added[name])]
+        for name in names:
+            if added[name] and not await _made_anew(around, name):
+                not_honoured += _told(indices, name, added[name])
         return acknowledged(request, not_honoured)
 
     both = [f"{INDEX}/_mapping", f"{INDEX}/_mappings"]
@@ -142,6 +149,21 @@ def _noted(catalogue: Catalogue, names: list[str], body: Mapping[str, Any]) -> C
     return catalogue
 
 
+async def _made_anew(around: Surroundings, name: str) -> bool:
+    """Make a small index's next generation at once, so that its mapping is what was asked for."""
+    place = around.indices.places().get(name)
+    if around.generations is None or place is None or place.made is None or place.configured:
+        return False
+    reader = around.indices.get(name)
+    if await in_thread(lambda: reader.stats().documents) > AT_ONCE:
+        return False
+    try:
+        await regenerate(around, name)
+    except RequestError:
+        return False  # the answer says that it takes effect later, and how
+    return True
+
+
 def _told(indices: PlacedIndices, name: str, added: list[str]) -> list[str]:
     if not added:
         return []
@@ -151,7 +173,8 @@ def _told(indices: PlacedIndices, name: str, added: list[str]) -> list[str]:
         return [f"index [{name}] is in the configuration: declare [{fields}] there; dynamic until then"]
     told = (
         f"[{fields}] of index [{name}]: a mapping never changes in place, the declaration takes effect with "
-        "the next generation of the index (a reindex); until then values are indexed as dynamic fields are"
+        f"its next generation (POST /api/indexes/{name}/generations); until then its values are indexed as "
+        "those of dynamic fields are"
     )
     return [told]
 
