@@ -1,4 +1,4 @@
-"""`_mapping`: it never changes in place; a small index is made anew at once, a large one when that is asked."""
+"""`_mapping`: it never changes in place; a small index is made anew at once, a large one when asked to."""
 
 from __future__ import annotations
 
