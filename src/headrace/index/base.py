@@ -79,6 +79,7 @@ class SearchRequest:
     post_filter: narrows hits and total, not the aggregations
     min_score: leaves out what scores less, of hits, total and aggregations
     scores: wanted even where hits are sorted by fields
+    collapse: a field: one hit of each of its values; done by who merges several indexes, not by one
     now: microseconds since 1970 that `now` in dates means, the same for all indexes; None is this moment
     """
 
@@ -95,6 +96,7 @@ class SearchRequest:
     min_score: float | None = None
     scores: bool = False
     now: int | None = None
+    collapse: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,9 @@ SEARCH: Final = COMMON | QUERY | TARGETS | SOURCE | FRESH | {
 BODY: Final = (
     "query", "from", "size", "sort", "search_after", "_source", "highlight", "aggs", "aggregations",
     "track_total_hits", "track_scores", "timeout", "version", "seq_no_primary_term", "post_filter",
-    "min_score", "terminate_after", "fields", "docvalue_fields", "stored_fields", "pit",
+    "min_score", "terminate_after", "fields", "docvalue_fields", "stored_fields", "pit", "collapse",
 )  # fmt: skip
 INSTEAD: Final = {
-    "collapse": "use a [terms] aggregation with [top_hits] in it",
     "rescore": "put the second query into [bool] [should] with a [boost]",
     "suggest": "use a [match] query with [fuzziness], or a [terms] aggregation with [include]",
     "script_fields": "compute the field by a transform of the pipeline, when it is indexed",
@@ -149,6 +148,7 @@ def parsed(body: Mapping[str, Any], parameters: Mapping[str, str]) -> SearchRequ
         post_filter=_object(body, "post_filter"),
         min_score=_min_score(body),
         scores=flag(body.get("track_scores", parameters.get("track_scores")), "track_scores"),
+        collapse=_collapse(body),
     )
 
 
@@ -173,6 +173,21 @@ def flag(value: Any, name: str) -> bool:
     fail(f"[{name}] must be true or false, found [{value}]")
 
 
+def _collapse(body: Mapping[str, Any]) -> str | None:
+    """The field of `collapse`. Raises RequestError."""
+    given = body.get("collapse")
+    if given is None:
+        return None
+    if not isinstance(given, dict) or not isinstance(given.get("field"), str):
+        fail("[collapse] is an object with a [field]", "parsing_exception")
+    if given.get("inner_hits"):
+        fail("[inner_hits] of [collapse] are not supported: use a [terms] aggregation with [top_hits] in it")
+    for name in given:
+        if name not in ("field", "inner_hits", "max_concurrent_group_searches"):
+            fail(f"[collapse] has no option [{name}]; have: field", "parsing_exception")
+    return str(given["field"])
+
+
 def _min_score(body: Mapping[str, Any]) -> float | None:
     value = body.get("min_score")
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
@@ -190,18 +205,24 @@ def shown(body: Mapping[str, Any], parameters: Mapping[str, str]) -> Shown:
     columns = body.get("docvalue_fields", list_of(parameters.get("docvalue_fields")))
     sort = sort_keys(body["sort"]) if "sort" in body else _sort_parameter(parameters.get("sort"))
     whether = {name: body.get(name, parameters.get(name)) for name in ("version", "seq_no_primary_term")}
+    groups = [field] if (field := _collapse(body)) is not None else []
     terminate = body.get("terminate_after", parameters.get("terminate_after", 0))
     return Shown(
         source=source is not False,
         version=flag(whether["version"], "version"),
         seq_no=flag(whether["seq_no_primary_term"], "seq_no_primary_term"),
-        fields=[*_wanted(body.get("fields", []), "fields"), *stored],
+        fields=[*_wanted([*_fields(body), *groups], "fields"), *stored],
         docvalues=_wanted(columns, "docvalue_fields"),
         sort_formats=sort_formats(sort, _sort_formats(body.get("sort"))),
         total=_tracked(body.get("track_total_hits", parameters.get("track_total_hits", True))),
         total_as_int=flag(parameters.get("rest_total_hits_as_int"), "rest_total_hits_as_int"),
         terminated=whole(terminate, "terminate_after") > 0,
     )
+
+
+def _fields(body: Mapping[str, Any]) -> list[Any]:
+    given = body.get("fields", [])
+    return given if isinstance(given, list) else [given]
 
 
 def _tracked(value: Any) -> int | None:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.core.errors import HeadraceError, RequestError
+from headrace.serve.filter_path import filtered
 
 PRODUCT: Final = {"X-Elastic-Product": "Elasticsearch"}
 """Without it on every answer, errors too, the official clients refuse to go on."""
@@ -28,7 +29,7 @@ def json_response(
     wanted = request.query_params.get("filter_path")
     encoded = msgspec.json.encode(body)
     if wanted:
-        encoded = msgspec.json.encode(_only(msgspec.json.decode(encoded), wanted.split(",")))
+        encoded = msgspec.json.encode(filtered(msgspec.json.decode(encoded), wanted.split(",")))
     if request.query_params.get("pretty", "false") in ("", "true"):
         encoded = msgspec.json.format(encoded, indent=2) + b"\n"
     return Response(encoded, status, {**PRODUCT, "Content-Type": content_type(request), **(headers or {})})
@@ -59,47 +60,3 @@ def content_type(request: Request) -> str:
         if kind.strip() == VENDOR_TYPE:
             return f"{VENDOR_TYPE};{parameters.strip()}" if parameters else VENDOR_TYPE
     return JSON_TYPE
-
-
-def _only(body: Any, paths: list[str]) -> Any:
-    """`filter_path`: the parts of a body under any of the paths; `*` is one step, `**` any number."""
-    kept = [_under(body, path.strip().split(".")) for path in paths if not path.startswith("-")]
-    found: Any = {}
-    for part in kept:
-        found = _merged(found, part)
-    return found
-
-
-_NOTHING: Final = object()
-
-
-def _under(body: Any, steps: list[str]) -> Any:
-    if not steps:
-        return body
-    if isinstance(body, list):
-        items = [part for item in body if (part := _under(item, steps)) is not _NOTHING]
-        return items or _NOTHING
-    if not isinstance(body, dict):
-        return _NOTHING
-    step, rest = steps[0], steps[1:]
-    found = {}
-    for name, value in body.items():
-        part = _NOTHING
-        if step == "**":
-            part = _under({name: value}, rest)
-            part = part[name] if isinstance(part, dict) and name in part else _under(value, steps)
-        elif step in ("*", name):
-            part = _under(value, rest)
-        if part is not _NOTHING:
-            found[name] = part
-    return found or _NOTHING
-
-
-def _merged(one: Any, other: Any) -> Any:
-    if other is _NOTHING:
-        return one
-    if isinstance(one, dict) and isinstance(other, dict):
-        return {name: _merged(one.get(name, {}), other.get(name, _NOTHING)) for name in {**one, **other}}
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return [_merged(left, right) for left, right in zip(one, other, strict=True)]
-    return other

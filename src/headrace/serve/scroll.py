@@ -105,6 +105,8 @@ async def begin(
     keep = seconds(request.query_params["scroll"], "scroll")
     if wanted.start or wanted.search_after is not None:
         requests.fail("a scroll begins at the first hit: [from] and [search_after] cannot be used in it")
+    if wanted.collapse is not None:
+        requests.fail("cannot use [collapse] in a scroll context")
     if not wanted.size:
         requests.fail("[size] cannot be [0] in a scroll context")
     parts = await reads.parts(request)

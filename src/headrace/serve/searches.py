@@ -11,7 +11,7 @@ import ipaddress
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from headrace.core.errors import RequestError
 from headrace.fields import FieldType
@@ -20,6 +20,7 @@ from headrace.index.query.dates import as_date_span
 from headrace.model import Json
 from headrace.serve import merge
 from headrace.serve.buckets import read
+from headrace.serve.collapse import collapsed
 from headrace.serve.names import Named
 from headrace.serve.order import ascending, descending
 
@@ -73,6 +74,8 @@ def parts_of(named: Sequence[Named]) -> list[Part]:
 
 def search(parts: Sequence[Part], request: SearchRequest) -> Answered:
     """Hits, total and aggregations of all of them. Raises RequestError."""
+    if request.collapse is not None:
+        return cast("Answered", collapsed(parts, request, search))
     if len(parts) == 1:
         return _one(parts[0], request)
     keys, down = _split(request.sort)

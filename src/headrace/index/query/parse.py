@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from headrace.core.registry import suggest
-from headrace.index.query import patterns, strings, texts, tree
+from headrace.index.query import functions, patterns, strings, texts, tree
 from headrace.index.query.options import (
     COMMON,
     bad,
@@ -240,22 +240,20 @@ def _boosting(body: Any, default: tuple[str, ...], depth: int) -> Node:
 
 
 def _function_score(body: Any, default: tuple[str, ...], depth: int) -> Node:
-    """Only with one weight for all: the rest needs a score per document that the engine cannot make."""
+    """Weights, of all or of what filters find; what is computed from a field the engine cannot make."""
     options = known_options(
         "function_score",
         body,
         "query weight functions score_mode boost_mode max_boost min_score script_score field_value_factor"
         " random_score gauss exp linear",
     )
-    beyond = [name for name in options if name not in ("query", "weight", *COMMON)]
-    if beyond:
-        bad(
-            f"[function_score] query supports [query], [weight] and [boost] only, found [{beyond[0]}];"
-            f" instead: {INSTEAD['function_score']}"
-        )
+    if options.get("min_score") is not None:
+        bad("[function_score] query does not support [min_score]; give it beside the [query] of the search")
     query = _node(options["query"], default, depth) if options.get("query") else tree.All()
-    weight = number(options.get("weight", 1.0), "weight", least=0)
-    return boosted(query if weight == 1.0 else tree.Boost(query, weight), options)
+    found = functions.functions(
+        options, lambda given: _node(given, default, depth), INSTEAD["function_score"]
+    )
+    return boosted(functions.scored(query, found, options), options)
 
 
 _COMPOUND: Final[dict[str, Callable[[Any, tuple[str, ...], int], Node]]] = {

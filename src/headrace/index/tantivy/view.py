@@ -216,6 +216,8 @@ def _alike(found: Sequence[Any], key: Json, kind: FieldType) -> list[Any]:
 
 
 def _check_window(request: SearchRequest) -> None:
+    if request.collapse is not None:
+        raise RequestError(400, "illegal_argument_exception", "[collapse] is for searches over HTTP")
     if request.start < 0 or request.size < 0:
         raise RequestError(400, "illegal_argument_exception", "[from] and [size] cannot be negative")
     if request.start + request.size > LARGEST_PAGE:
