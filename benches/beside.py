@@ -1,4 +1,4 @@
-"""The section on what one would pick instead: the same records and questions, asked of each in the same run."""
+"""The section on what one would pick instead: the same records and questions, in the same run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from benches.report import Run
 from benches.table import Table
 
 HEADS = (
-    "", "records/s", "fresh p50", "fresh p99", "term p99", "phrase p99", "filter, sort p99", "aggregation p99",
-    "bytes per byte", "the same answers",
-)  # fmt: skip
+    "",
+    "records/s",
+    "fresh p50",
+    "fresh p99",
+    "term p99",
+    "phrase p99",
+    "filter, sort p99",
+    "aggregation p99",
+    "bytes per byte",
+    "the same answers",
+)
 QUESTIONS = ("term", "phrase", "filter", "terms")
 
 TEXT = """\

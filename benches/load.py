@@ -59,10 +59,15 @@ class Connection:
 
 
 class Load:
-    """Pushes `rate` records a second for `seconds`, `batch` in a request."""
+    """Pushes `rate` records a second for `seconds`, `batch` in a request; before, `warm` seconds of the same
+    that are not timed."""
 
-    def __init__(self, port: int, *, rate: int, seconds: float, batch: int, probing: bool = True) -> None:
+    def __init__(
+        self, port: int, *, rate: int, seconds: float, batch: int, probing: bool = True, warm: float = 0.0
+    ) -> None:
         self._port = port
+        self._warm = warm
+        self._counted_from = 0.0
         self._asks = probing
         self._rate, self._seconds, self._batch = rate, seconds, batch
         self._requests = requests(batch)
@@ -77,8 +82,9 @@ class Load:
             self._free.put_nowait(Connection(self._port))
         used = resource.getrusage(resource.RUSAGE_SELF)
         cpu_before = used.ru_utime + used.ru_stime
-        count = round(self._rate * self._seconds / self._batch)
+        count = round(self._rate * (self._warm + self._seconds) / self._batch)
         started = time.perf_counter() + 0.2
+        self._counted_from = started + self._warm
         pushing = []
         for number in range(count):
             due = started + number * self._batch / self._rate
@@ -113,6 +119,8 @@ class Load:
             self.seen.refused += self._batch
             return
         self.seen.records += self._batch
+        if due < self._counted_from:
+            return
         self.seen.acknowledged.append(now - due)
         self._last = headers["headrace-token"], due
         if self._asks and now - self._probed >= PROBE_EVERY_SECONDS:
@@ -162,11 +170,17 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--rate", type=int, required=True, help="records a second")
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--warm", type=float, default=0.0, help="seconds before, not timed")
     parser.add_argument("--batch", type=int, default=500, help="records a request")
     parser.add_argument("--no-probes", action="store_true", help="never ask when records can be searched")
     given = parser.parse_args()
     load = Load(
-        given.port, rate=given.rate, seconds=given.seconds, batch=given.batch, probing=not given.no_probes
+        given.port,
+        rate=given.rate,
+        seconds=given.seconds,
+        batch=given.batch,
+        probing=not given.no_probes,
+        warm=given.warm,
     )
     json.dump(asyncio.run(load.run()), sys.stdout)
 

@@ -40,6 +40,9 @@ class Measurement:
     needs: str = ""
     """The measurement whose folder this one goes on with."""
 
+    quick: bool = True
+    """Whether a quick run takes it."""
+
 
 def bare(inputs: Inputs) -> Taken:
     return measure_bare.measure(inputs.fresh("bare"), inputs.documents, records=inputs.scale.records)
@@ -96,12 +99,26 @@ def packages(inputs: Inputs) -> Taken:
     return measure_real.packages(inputs.fresh("packages"))
 
 
+def copies(_: Inputs) -> Taken:
+    from benches import measure_copies
+
+    cases = {
+        f"{'two steps' if steps else 'no step'}, {form} JSON": measure_copies.count(
+            steps=steps, spaced=form == "spaced"
+        )
+        for steps in (False, True)
+        for form in ("compact", "spaced")
+    }
+    return {"records": measure_copies.COUNT, "expected": measure_copies.COUNT, "cases": cases}
+
+
 def _beside(kind: str) -> Measurement:
     return Measurement(
         lambda inputs: measure_beside.measure(
             kind, inputs.fresh(f"beside-{kind}"), inputs.beside, inputs.scale
         ),
         lambda scale: 5 + scale.beside / 12_000 + 4 * scale.kind_seconds,
+        quick=kind in ("headrace", "tantivy", "sqlite"),
     )
 
 
@@ -116,7 +133,8 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "overwrite": _reading(60_000, needs="upsert")(overwrite),
     "null": _reading(250_000)(null),
     "sustained": Measurement(
-        sustained, lambda scale: 4 * (scale.trial_seconds + 4) + scale.sustained_seconds + 6
+        sustained,
+        lambda scale: len(scale.steps).bit_length() * (scale.trial_seconds + 5) + scale.sustained_seconds + 6,
     ),
     "latencies": Measurement(latencies, lambda scale: len(scale.rates) * (scale.rate_seconds + 4)),
     "held": Measurement(held, lambda scale: 5 + scale.held / 30_000),
@@ -124,10 +142,13 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
         service, lambda scale: 12 + scale.searched / 60_000 + scale.busy_seconds + 5 * scale.kind_seconds
     ),
     "growth": Measurement(
-        growth, lambda scale: scale.growth[-1] / 60_000 + len(scale.growth) * (scale.rate_seconds / 2 + 8)
+        growth,
+        lambda scale: scale.growth[-1] / 60_000 + len(scale.growth) * (scale.rate_seconds / 2 + 8),
+        quick=False,
     ),
+    "copies": Measurement(copies, lambda _: 3),
     "flights": Measurement(flights, lambda _: 12),
-    "packages": Measurement(packages, lambda _: 8),
+    "packages": Measurement(packages, lambda _: 8, quick=False),
     **{f"beside-{kind}": _beside(kind) for kind in KINDS},
 }
 """In the order of a run; those of every round each in the neighbourhood of its baseline."""

@@ -1,4 +1,4 @@
-"""The pipeline, whole: files → validate → 2 × set → lookup → index, as the ingester's process runs it."""
+"""The pipeline, whole: files → validate → set → set → lookup → index, as the ingester's process runs it."""
 
 from __future__ import annotations
 

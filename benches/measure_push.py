@@ -14,6 +14,9 @@ from benches.service import Service, free_port
 
 BATCH: Final = 500
 
+WARM_SECONDS: Final = 1.0
+"""Pushed before the first timed request: a fresh process runs its code for the first time."""
+
 MOST_LAG_SECONDS: Final = 1.0
 SHORTFALL: Final = 0.98
 """A rate is held if so much of it arrived in its time, and the index was not further behind at its end."""
@@ -23,7 +26,7 @@ def command(port: int, rate: int, seconds: float, *, probing: bool = True, batch
     """The client, as a command."""
     words = [sys.executable, "-m", "benches.load", "--port", str(port), "--rate", str(rate)]
     words += ["--seconds", str(seconds), "--batch", str(batch)]
-    return words if probing else [*words, "--no-probes"]
+    return [*words, "--warm", str(WARM_SECONDS)] if probing else [*words, "--no-probes"]
 
 
 def latencies(folder: Path, scale: Scale) -> dict[str, Any]:

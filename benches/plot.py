@@ -5,6 +5,7 @@ Coordinates are rounded, and nothing in a file but its data changes from run to 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ COLOURS: Final = ("#2f6f9f", "#c8553d", "#5b8c5a", "#8a6bb1", "#b58a2a", "#5f6b7
 """Told apart without colour too: every line and every bar carries its name."""
 
 STYLE: Final = (
-    "text{font:13px system-ui,sans-serif;fill:#333}.t{font-weight:600;font-size:14px}.s{font-size:11px;fill:#666}"
+    "text{font:13px system-ui,sans-serif;fill:#333}"
+    ".t{font-weight:600;font-size:14px}.s{font-size:11px;fill:#666}"
     ".g{stroke:#8884;stroke-width:1}.m{stroke:#333;stroke-width:1.5}.d{stroke-dasharray:4 3}"
     "@media(prefers-color-scheme:dark){text{fill:#ddd}.s{fill:#aaa}.m{stroke:#ddd}}"
 )
@@ -61,8 +63,7 @@ def bars(title: str, drawn: Sequence[Bar], *, told: Callable[[float], str]) -> s
         middle = TOP + ROW * place + ROW / 2
         parts += [
             _text(LEFT - 8, middle + 4, bar.name, anchor="end"),
-            f'<rect x="{LEFT}" y="{_n(middle - 8)}" width="{_n(across(bar.value) - LEFT)}" height="16" '
-            f'fill="{COLOURS[bar.colour % len(COLOURS)]}"/>',
+            _box(LEFT, middle - 8, across(bar.value) - LEFT, 16, COLOURS[bar.colour % len(COLOURS)]),
         ]
         if bar.high > bar.low:
             parts.append(_stroke(across(bar.low), middle, across(bar.high), middle, "m"))
@@ -166,7 +167,7 @@ def _apart(wanted: Sequence[float], least: float = 14.0) -> list[float]:
     """Places near the wanted ones, from top to bottom, so that names do not lie upon each other."""
     found = list(wanted)
     order = sorted(range(len(found)), key=found.__getitem__)
-    for above, below in zip(order, order[1:], strict=False):
+    for above, below in itertools.pairwise(order):
         found[below] = max(found[below], found[above] + least)
     return found
 
@@ -182,6 +183,11 @@ def _page(title: str, height: int, parts: Sequence[str]) -> str:
 def _text(x: float, y: float, text: str, *, anchor: str = "start", kind: str = "") -> str:
     style = f' class="{kind}"' if kind else ""
     return f'<text x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}"{style}>{escape(text)}</text>'
+
+
+def _box(x: float, y: float, width: float, height: float, colour: str) -> str:
+    size = f'width="{_n(width)}" height="{_n(height)}"'
+    return f'<rect x="{_n(x)}" y="{_n(y)}" {size} fill="{colour}"/>'
 
 
 def _stroke(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benches.beside import beside_section
+from benches.details import details
 from benches.figures import figures
 from benches.report import HEADS, Run, cells, circumstances
 from benches.table import Row, Table, number
@@ -49,6 +50,8 @@ commits.
 
 {figures}
 
+{details}
+
 {beside}
 
 ## How it is measured
@@ -56,9 +59,9 @@ commits.
 - Each measurement is a process of its own. Those of the first rows take turns with the bare engine, round by
   round.
 - Pushes come from a client that is a process of its own, over 16 kept connections, 500 records a request,
-  each due at its time whatever the answers do (*open loop*). Every latency counts from when its request was
-  due, so a service that stalls cannot hide it. **Searchable** is when a search that asks for at least this
-  write (`after=` with its token) is answered: durable by then as well.
+  each due at its time whatever the answers do (*open loop*). A first second of the same is not timed. Every
+  latency counts from when its request was due, so a service that stalls cannot hide it. **Searchable** is
+  when a search that asks for at least this write (`after=` with its token) is answered.
 - A rate is *held* when none of it was refused, 98 % of it arrived in its time, and search was at most one
   second behind at the end. Records that are pushed pass `validate` and one `set`.
 - Searches go over HTTP, one after the other on one kept connection; one that finds nothing fails the run.
@@ -66,6 +69,7 @@ commits.
   keep on a tmpfs, ten times a second. The pushing client is not in it.
 - While the index *stands still* the ingester is stopped by a signal (`SIGSTOP`), as if the engine hung.
 - Bytes on disk are those of the index's whole folder, as the engine's own merges left it when it closed.
+- Bytes *written per byte read* count what each step's own function makes anew, the engine's own work not.
 - Starts are with files in the page cache. Every count is checked: a measurement that lost or doubled a
   record is a row that says so.
 
@@ -94,6 +98,7 @@ def page(run: Run, bounds: Mapping[str, str]) -> str:
         table="\n".join(table),
         short="\n".join(shortfalls(rows, bounds)),
         figures="\n\n".join(_shown(figures(run))),
+        details=details(run),
         beside=beside_section(run),
         machine="\n".join(machine),
     )
@@ -126,7 +131,8 @@ def shortfalls(rows: Sequence[Row], bounds: Mapping[str, str]) -> Iterator[str]:
             wanted = ", ".join(
                 part for part in (f"bar {bar}" if bar else "", f"goal {goal}" if goal else "") if part
             )
-            yield f"- **{row.number}**, {row.what}: {number(row.median, row.unit)} ({wanted}): {'; '.join(missed)}."
+            value = number(row.median, row.unit)
+            yield f"- **{row.number}**, {row.what}: {value} ({wanted}): {'; '.join(missed)}."
         else:
             yield f"- **{row.number}**, {row.what}: {row.wanting}."
         if missed and row.number in bounds and row.number not in told:

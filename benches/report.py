@@ -75,8 +75,8 @@ def table(run: Run) -> str:
 def circumstances(run: Run) -> str:
     """How much was measured, and whether the machine was quiet."""
     return (
-        f"{run.records:,} records of {run.record_bytes:.0f} bytes in each of {run.rounds} rounds, median over "
-        f"rounds; a ratio compares neighbours in time. {busy(run)}"
+        f"{run.records:,} records of {run.record_bytes:.0f} bytes in each of {run.rounds} rounds; values are "
+        f"medians over rounds, and a ratio compares neighbours in time. {busy(run)}"
     ).strip()
 
 

@@ -152,7 +152,10 @@ def scaled(given: argparse.Namespace) -> Scale:
 
 def main() -> int:
     given = _arguments()
-    scale, names = scaled(given), chosen(given.only)
+    scale = scaled(given)
+    names = chosen(
+        given.only or [name for name, each in MEASUREMENTS.items() if each.quick or not given.quick]
+    )
     whole = scale == FULL and len(names) == len(MEASUREMENTS)
     seconds = expected(scale, names)
     say(f"about {_minutes(seconds)}, at most {_minutes(OVERALL * seconds + 60)} and one measurement more")
@@ -198,7 +201,7 @@ def _arguments() -> argparse.Namespace:
         "--only",
         nargs="+",
         choices=MEASUREMENTS,
-        default=list(MEASUREMENTS),
+        default=[],
         metavar="NAME",
         help=f"some of: {', '.join(MEASUREMENTS)}",
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 FILE: Final = "scale.json"
 
@@ -42,10 +42,11 @@ class Scale:
 
     @classmethod
     def load(cls, work: Path) -> Self:
-        found = json.loads((work / FILE).read_text("utf-8"))
-        return cls(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
-        )
+        found: dict[str, Any] = json.loads((work / FILE).read_text("utf-8"))
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
+        }
+        return cls(**values)
 
 
 FULL: Final = Scale(
@@ -69,9 +70,9 @@ QUICK: Final = Scale(
     searched=100_000,
     held=100_000,
     growth=(20_000, 60_000),
-    rates=(10_000, 25_000, 50_000),
+    rates=(25_000, 50_000),
     rate_seconds=2.0,
-    steps=(25_000, 70_000, 100_000),
+    steps=(70_000,),
     trial_seconds=1.5,
     sustained_seconds=4.0,
     kind_seconds=0.5,

@@ -75,6 +75,11 @@ class Service:
         return self._port
 
     @property
+    def parent(self) -> int:
+        """The process that watches over the others."""
+        return self._process.pid
+
+    @property
     def ingester(self) -> int:
         """The process that indexes."""
         for pid in family(self._process.pid)[1:]:

@@ -40,7 +40,8 @@ class Duck:
 
     def load(self, source: Path) -> None:
         self._database.execute(
-            f"insert into logs select * from read_json(?, format='newline_delimited', columns={COLUMN_TYPES})",
+            "insert into logs select * "
+            f"from read_json(?, format='newline_delimited', columns={COLUMN_TYPES})",
             [str(source)],
         )
 

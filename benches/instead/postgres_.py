@@ -1,4 +1,4 @@
-"""PostgreSQL with `COPY` and a GIN index: a server of its own in the folder, on a socket, durable as it comes.
+"""PostgreSQL with `COPY` and a GIN index: a server of its own in the folder, durable as it comes.
 
 Only where its programs are on the machine. As root it runs as another user: it refuses root.
 """
@@ -32,7 +32,9 @@ create index on logs using gin (words);
 ASKED: Final = {
     "term": "select * from logs where id = %s",
     "phrase": "select * from logs where words @@ phraseto_tsquery('simple', %s) limit 10",
-    "filter": "select * from logs where service = %s and level = 'error' and ts < %s order by ts desc limit 10",
+    "filter": (
+        "select * from logs where service = %s and level = 'error' and ts < %s order by ts desc limit 10"
+    ),
     "terms": "select service, count(*), avg(dur) from logs where status >= %s group by service",
 }
 
