@@ -283,7 +283,7 @@ def _built(target: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
 def test_every_panel_of_the_example_is_answered(client: TestClient, path: Path) -> None:
     """From the indexes of its provisioned data source, with something in each."""
-    given = YAML(typ="safe").load(EXAMPLE / "provisioning" / "datasources" / "headrace.yaml")
+    given = YAML(typ="safe").load(EXAMPLE / "provisioning" / "datasources" / "headrace.yml")
     sources = {source["uid"]: source for source in given["datasources"]}
     for panel in json.loads(path.read_text())["panels"]:
         for target in panel["targets"]:
@@ -295,7 +295,7 @@ def test_every_panel_of_the_example_is_answered(client: TestClient, path: Path) 
 
 
 def test_the_example_is_provisioned_as_grafana_has_it() -> None:
-    given = YAML(typ="safe").load(EXAMPLE / "provisioning" / "datasources" / "headrace.yaml")
+    given = YAML(typ="safe").load(EXAMPLE / "provisioning" / "datasources" / "headrace.yml")
     assert {"elasticsearch"} == {source["type"] for source in given["datasources"]}
     assert {"proxy"} == {source["access"] for source in given["datasources"]}
     boards = [json.loads(path.read_text()) for path in BOARDS]
