@@ -19,8 +19,8 @@ _BLANKS: Final = " \t\r"
 _NULL: Final = r'^(?:[^"n]|"(?:[^"\\]|\\.)*")*null'
 """A null that is no part of a text: outside of texts, no other word of JSON has an n before a null."""
 
-_ODD: Final = r":[ \t]*-0[ \t]*[,}]|[0-9.]{18}"
-"""Numbers that the engine may read otherwise than the decoder: minus nought, or too long for a float."""
+_MINUS_NOUGHT: Final = r":[ \t]*-0[ \t]*[,}]"
+"""An integer to the decoder and a float to the engine, which refuses it where it wants an integer."""
 
 Found = tuple[pl.DataFrame, Texts, "pl.Series | None"]
 
@@ -66,7 +66,7 @@ class Originals:
                 return None
             lines = pl.select(pl.when(~unfit).then(lines)).to_series()
         added = user.select(named(name) for name in user.columns if name not in before.columns)
-        return Kept(lines, added, texts.canonical or not lines.str.contains(_ODD).any())
+        return Kept(lines, added, texts.canonical or not _says_minus_nought(lines, before))
 
     def _of(self, records: pl.Series) -> Found | None:
         """The decoded frame that rows came from, its texts, and their places in it; None for all of it."""
@@ -110,6 +110,11 @@ def _is_cheaper_written(before: pl.DataFrame, after: pl.DataFrame) -> bool:
         after.width > before.width
         or any(type(one) is not type(other) for one, other in zip(before.dtypes, after.dtypes, strict=True))
     )
+
+
+def _says_minus_nought(lines: pl.Series, before: pl.DataFrame) -> bool:
+    integers = (before[name] for name, dtype in before.schema.items() if dtype.is_integer())
+    return any((values == 0).any() for values in integers) and lines.str.contains(_MINUS_NOUGHT).any()
 
 
 def _unblanked(lines: pl.Series) -> pl.Series:
