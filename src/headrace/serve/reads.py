@@ -81,6 +81,8 @@ class Reads:
         """A page of hits as JSON or, where the client accepts it, Arrow; `more` goes before the rest."""
         headers = self.fresh.header(parts)
         if arrow.is_accepted(request):
+            if "suggest" in more:
+                requests.fail("[suggest] is answered as JSON only")
             named = {
                 f"Headrace-{name.strip('_').title().replace('_', '-')}": value for name, value in more.items()
             }

@@ -41,10 +41,10 @@ BODY: Final = (
     "query", "from", "size", "sort", "search_after", "_source", "highlight", "aggs", "aggregations",
     "track_total_hits", "track_scores", "timeout", "version", "seq_no_primary_term", "post_filter",
     "min_score", "terminate_after", "fields", "docvalue_fields", "stored_fields", "pit", "collapse",
+    "suggest",
 )  # fmt: skip
 INSTEAD: Final = {
     "rescore": "put the second query into [bool] [should] with a [boost]",
-    "suggest": "use a [match] query with [fuzziness], or a [terms] aggregation with [include]",
     "script_fields": "compute the field by a transform of the pipeline, when it is indexed",
     "runtime_mappings": "compute the field by a transform of the pipeline, when it is indexed",
     "knn": "there are no vectors; use [match], [multi_match] or [query_string]",
@@ -128,12 +128,18 @@ def query_of(parameters: Mapping[str, str], body: Mapping[str, Any]) -> Any:
 def search_request(request: Request, body: Mapping[str, Any]) -> SearchRequest:
     """The whole request, its parameters checked. Raises RequestError."""
     check_parameters(request, SEARCH)
-    return parsed(body, request.query_params)
+    return parsed(body, request.query_params, suggests=True)
 
 
-def parsed(body: Mapping[str, Any], parameters: Mapping[str, str]) -> SearchRequest:
-    """A search body and URL parameters; the body wins, as in Elasticsearch. Raises RequestError."""
+def parsed(
+    body: Mapping[str, Any], parameters: Mapping[str, str], *, suggests: bool = False
+) -> SearchRequest:
+    """A search body and URL parameters; the body wins, as in Elasticsearch. Raises RequestError.
+
+    suggests: the caller answers `suggest`, which is no part of the request"""
     _check_body(body, parameters)
+    if body.get("suggest") and not suggests:
+        fail("[suggest] is answered by _search alone")
     total = body.get("track_total_hits", parameters.get("track_total_hits", True))
     return SearchRequest(
         query=query_of(parameters, body),

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from headrace import __version__
 from headrace.core.clock import Clock
 from headrace.fields import Field
-from headrace.serve import arrow, cat, judging, msearch, requests, scroll, searches
+from headrace.serve import arrow, cat, judging, msearch, requests, scroll, searches, suggest
 from headrace.serve.freshness import Realtime
 from headrace.serve.hits import search_body, shards
 from headrace.serve.names import Indices
@@ -47,13 +47,19 @@ def routes(
         started = time.perf_counter()
         body = await requests.read_body(request)
         wanted, shown = requests.search_request(request, body), requests.shown(body, request.query_params)
+        suggestions = suggest.parse(body["suggest"]) if body.get("suggest") else {}
+        if suggestions and ("scroll" in request.query_params or body.get("pit") is not None):
+            requests.fail("[suggest] cannot be used in a scroll or at a point in time; search for it alone")
         if "scroll" in request.query_params:
             return await scroll.begin(reads, request, wanted, shown, started)
         if body.get("pit") is not None:
             return await scroll.at_point(reads, request, body["pit"], wanted, shown, started)
         parts = await reads.parts(request)
         found = await reads.search(parts, wanted)
-        return await reads.page(request, parts, found, shown, started=started)
+        if not suggestions:
+            return await reads.page(request, parts, found, shown, started=started)
+        near = await in_thread(lambda: suggest.suggested(parts, suggestions))
+        return await reads.page(request, parts, found, shown, started=started, suggest=near)
 
     async def count(request: Request) -> Response:
         requests.check_parameters(
