@@ -9,7 +9,7 @@ from typing import Any, Final
 from starlette.routing import BaseRoute, Mount, Route
 
 from headrace import __version__
-from headrace.serve.openapi import managing, parameters, searching, service, writing
+from headrace.serve.openapi import managing, parameters, searching, service, watching, writing
 from headrace.serve.openapi.operation import REASONS, Answer, Body, Operation, Operations, ref
 from headrace.serve.openapi.schemas import components
 
@@ -17,6 +17,7 @@ DESCRIBED: Final[Operations] = {
     **searching.OPERATIONS,
     **writing.OPERATIONS,
     **managing.OPERATIONS,
+    **watching.OPERATIONS,
     **service.OPERATIONS,
 }
 

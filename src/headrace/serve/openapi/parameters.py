@@ -28,6 +28,9 @@ PATH: Final[dict[str, tuple[Schema, str]]] = {
     "scroll_id": (TEXT, "As the page before gave it."),
     "metric": (TEXT, "Taken for the sake of clients; all are answered."),
     "what": (TEXT, "Taken for the sake of clients; all is answered."),
+    "target": (TEXT, "The name of the new index."),
+    "node": (TEXT, "There is one."),
+    "metrics": (TEXT, "Taken for the sake of clients; all are answered."),
     "new": (TEXT, "The name of the new index."),
 }
 
@@ -148,6 +151,29 @@ QUERY: Final[dict[str, tuple[Schema, str]]] = {
     "requests_per_second": (NUMBER, "At most so many documents a second; -1 for as many as there can be."),
     "search_timeout": (TIME, "Taken and without effect."),
     "stats": (TEXT, "Taken and without effect."),
+    "analyzer": (TEXT, "The analyzer, by its name."),
+    "field": (TEXT, "The field whose analyzer is meant."),
+    "text": (TEXT, "The text."),
+    "index": (TEXT, "The index whose analyzers are meant."),
+    "tokenizer": (TEXT, "The tokenizer, by its name."),
+    "filter": (TEXT, "The filters, by their names."),
+    "normalizer": (TEXT, "The normalizer, by its name."),
+    "rewrite": (FLAG, "Taken and without effect."),
+    "all_shards": (FLAG, _STEERS_NOTHING),
+    "groups": (TEXT, "Taken and without effect."),
+    "completion_fields": (TEXT, "Taken and without effect."),
+    "fielddata_fields": (TEXT, "Taken and without effect."),
+    "detailed": (TEXT, "Taken and without effect."),
+    "actions": (TEXT, "Taken and without effect."),
+    "nodes": (TEXT, _STEERS_NOTHING),
+    "node_id": (TEXT, _STEERS_NOTHING),
+    "group_by": (TEXT, "Taken and without effect."),
+    "parent_task_id": (TEXT, "Taken and without effect."),
+    "wait_for_timeout": (TIME, "Taken and without effect."),
+    "wait_for_metadata_version": (NUMBER, "Taken and without effect."),
+    "include_segment_file_sizes": (FLAG, "Taken and without effect."),
+    "source": (TEXT, "The body, of a client that can send none with a GET."),
+    "source_content_type": (TEXT, "The kind of `source`: `application/json`."),
     "dry_run": (FLAG, "Say what would be done, and do nothing."),
     "lazy": (FLAG, "Taken and without effect."),
     "only_errors": (FLAG, "Taken and without effect."),
@@ -178,7 +204,7 @@ ANSWERED: Final[dict[str, tuple[Schema, str]]] = {
 
 
 def in_query(name: str) -> dict[str, Json]:
-    return _described(name, "query", QUERY[name], required=False)
+    return _described(name, "query", QUERY.get(name, (TEXT, name)), required=False)
 
 
 def in_path(name: str) -> dict[str, Json]:

@@ -155,6 +155,8 @@ SEARCH_BODY: Final = only(
     highlight=an_object(fields=named(OBJECT)),
     aggs=ref("Aggregations"),
     aggregations=ref("Aggregations"),
+    collapse=an_object("field", field=FIELD),
+    suggest=OBJECT,
     track_total_hits=one_of(FLAG, WHOLE),
     track_scores=FLAG,
     timeout=TEXT,
