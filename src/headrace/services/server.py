@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from headrace.core.errors import Retryable
+from headrace.core.errors import ConfigError, Retryable
 from headrace.core.health import Health, State
 from headrace.core.lock import RoleLock
 from headrace.core.log import event
@@ -21,6 +21,7 @@ from headrace.model import Json
 from headrace.serve.app import Writing, server_app
 from headrace.serve.doors import Door, Doors, Keyring, check_exposed
 from headrace.serve.doors.exposure import is_loopback
+from headrace.serve.doors.tls import Certificate
 from headrace.serve.folders import FolderReaders
 from headrace.serve.http import HttpServer, listen
 from headrace.serve.line import Line
@@ -81,6 +82,7 @@ class ServerView:
 
 async def run_server(settings: Settings) -> None:
     """The server process: HTTP on `server.host:port`, beside an ingester. Raises HeadraceError."""
+    doors, certificate = _locks(settings)
     # Taken first: a port that is in use is told before anything is opened.
     listener = listen(settings.server.host, settings.server.port)
     with RoleLock(run_directory(settings.data_dir), "server"):
@@ -90,8 +92,20 @@ async def run_server(settings: Settings) -> None:
             line = Line(upstream, lambda: path.buffer.incarnation)
             push = path.push(line, lambda: path.closed_for or _refusing(health))
             view = ServerView(upstream, metrics, health, path)
-            app = server_app(path.indices, view, metrics, Writing(push, path.buffer, upstream, line))
-            await _answer(HttpServer(app, listener), health, settings.server, path.run)
+            app = server_app(path.indices, view, metrics, Writing(push, path.buffer, upstream, line), doors)
+            slow = settings.server.slow_client_timeout
+            http = HttpServer(app, listener, tls=certificate, slow_client_timeout=slow)
+            await _answer(http, health, settings.server, path.run)
+
+
+def _locks(settings: Settings) -> tuple[Doors, Certificate | None]:
+    """Raises ConfigError with file and line where the server would stand open, or has no certificate."""
+    try:
+        doors = open_doors(settings.server, settings.data_dir)
+        tls = settings.server.tls
+        return doors, None if tls is None else Certificate(tls)
+    except ConfigError as error:
+        raise settings.origin.blame(error) from error
 
 
 def _refusing(health: Health) -> str:
@@ -128,7 +142,7 @@ def open_doors(settings: ServerSettings, data_dir: Path) -> Doors:
     check_exposed(settings.host, has_keys=keyring.locked, insecure=settings.insecure)
     if keyring.locked and settings.tls is None and not is_loopback(settings.host):
         event(log.warning, "server.keys_in_clear", host=settings.host)
-    door = Door(keyring, rate=settings.rate_limit, most=settings.max_concurrent)
+    door = Door(keyring, rate=settings.rate_limit, most=settings.max_concurrent, search=settings.search)
     return Doors(door, settings.cors)
 
 
