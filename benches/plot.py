@@ -18,8 +18,15 @@ RIGHT: Final = 90
 TOP: Final = 46
 ROW: Final = 26
 HEIGHT: Final = 320
+LABEL: Final = 50
+"""About what a value takes beside its bar."""
+
 AXIS: Final = 64
 """Left margin of a line plot: room for its numbers."""
+
+LEAST: Final = 1e-6
+DECADES: Final = 1e6
+"""A logarithmic axis shows no less than the one, and no smaller part of its largest value than the other."""
 
 COLOURS: Final = ("#2f6f9f", "#c8553d", "#5b8c5a", "#8a6bb1", "#b58a2a", "#5f6b73")
 """Told apart without colour too: every line and every bar carries its name."""
@@ -69,8 +76,10 @@ def bars(title: str, drawn: Sequence[Bar], *, told: Callable[[float], str]) -> s
             parts.append(_stroke(across(bar.low), middle, across(bar.high), middle, "m"))
         if bar.mark is not None:
             parts.append(_stroke(across(bar.mark), middle - 11, across(bar.mark), middle + 11, "m"))
-        end = max(bar.value, bar.high, bar.mark or 0.0)
-        parts.append(_text(across(end) + 6, middle + 4, told(bar.value), kind="s"))
+        end = across(max(bar.value, bar.high))
+        if bar.mark is not None and end - 4 < across(bar.mark) < end + LABEL:
+            end = across(bar.mark)  # the value would lie upon it
+        parts.append(_text(end + 6, middle + 4, told(bar.value), kind="s"))
     return _page(title, height, parts)
 
 
@@ -134,8 +143,9 @@ class Axis:
     @classmethod
     def over(cls, values: Sequence[float], *, logarithmic: bool) -> Axis:
         if logarithmic:
-            positive = [value for value in values if value > 0] or [1.0]
-            low, high = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
+            top = max(*values, LEAST)
+            bottom = min(value for value in (*values, top) if value >= top / DECADES)
+            low, high = math.floor(math.log10(bottom)), math.ceil(math.log10(top))
             return cls([10.0**power for power in range(low, max(high, low + 1) + 1)], logarithmic=True)
         step = nice(max(values) / 4)
         count = max(1, math.ceil(max(values) / step - 1e-9))

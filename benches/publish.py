@@ -28,8 +28,9 @@ BOUNDS: Final = ROOT / "benches" / "bounds.toml"
 TEXT: Final = """\
 # Performance
 
-Measured with `{command}` on {date}, in {minutes:.0f} minutes; that command wrote this page, its plots and its
-sentences. On your machine: `make bench`, about ten minutes, or `make bench-quick`, about one.
+Measured with `{command}` on {date}, in {minutes:.0f} minutes; that
+command wrote this page, its plots and its sentences. On your machine: `make bench`, about ten minutes, or
+`make bench-quick`, about one.
 
 {circumstances}
 

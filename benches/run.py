@@ -46,11 +46,11 @@ WORDS: Final = 300
 
 def take(name: str, inputs: Inputs, *, limit: float | None = None) -> dict[str, Any]:
     """One measurement in a process of its own; `failed` says why where it came to nothing."""
-    command = [sys.executable, "-m", "benches.measure", name, "--work", str(inputs.work)]
+    words = [sys.executable, "-m", "benches.measure", name, "--work", str(inputs.work)]
     load = os.getloadavg()[0]
     started = time.perf_counter()
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=said)
+        process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=said)
         try:
             answer, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
@@ -58,10 +58,10 @@ def take(name: str, inputs: Inputs, *, limit: float | None = None) -> dict[str, 
         finally:
             end(process)
         said.seek(0)
-        words = said.read().decode(errors="replace").strip()
+        log = said.read().decode(errors="replace").strip()
     if process.returncode:
-        sys.stderr.write(f"{words}\n")
-        return {"failed": _last_words(words) or f"ended with {process.returncode}"}
+        sys.stderr.write(f"{log}\n")
+        return {"failed": _last_words(log) or f"ended with {process.returncode}"}
     found: dict[str, Any] = json.loads(answer)
     if "skipped" in found:
         return found
@@ -138,6 +138,15 @@ def chosen(only: Sequence[str]) -> list[str]:
     return [name for name in MEASUREMENTS if name in wanted]
 
 
+def command(words: Sequence[str]) -> str:
+    """The command as anybody would give it: without the folder, which is this machine's."""
+    told = list(words)
+    if "--work" in told:
+        at = told.index("--work")
+        del told[at : at + 2]
+    return " ".join(["python -m benches.run", *(word for word in told if not word.startswith("--work="))])
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -167,7 +176,7 @@ def main() -> int:
         began = time.perf_counter()
         suite.run()
         run = Run(
-            command=f"python -m benches.run {' '.join(sys.argv[1:])}".strip(),
+            command=command(sys.argv[1:]),
             taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
             machine=describe(inputs.work),
             records=scale.records,

@@ -144,6 +144,9 @@ class TestSuite:
         quick = [name for name, each in MEASUREMENTS.items() if each.quick]
         assert run.expected(QUICK, quick) < 120
 
+    def test_the_command_names_no_folder_of_this_machine(self) -> None:
+        assert "python -m benches.run --quick" == run.command(["--work", "/somewhere", "--quick"])
+
     def test_what_goes_on_with_another_brings_it_along(self) -> None:
         assert ["upsert", "overwrite"] == chosen(["overwrite"])
 
