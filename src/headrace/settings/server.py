@@ -91,12 +91,15 @@ class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class SearchLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one search may cost; beyond it the answer is an error that says which bound."""
 
-    clauses: Annotated[int, Meta(description="Clauses of a query, all levels together.", ge=1)] = 4096
+    clauses: Annotated[int, Meta(description="Clauses of a query, all levels together.", ge=1)] = 16_384
     depth: Annotated[int, Meta(description="Levels of queries within queries.", ge=1, le=40)] = 40
-    terms: Annotated[int, Meta(description="Values of one `terms` or `ids` query.", ge=1)] = 65_536
+    terms: Annotated[int, Meta(description="Values of one `terms` or `ids` query.", ge=1, le=65_536)] = 65_536
     aggregations: Annotated[
         int, Meta(description="Aggregations of one request, all levels together.", ge=1)
     ] = 1000
+    buckets: Annotated[int, Meta(description="Buckets of one request's aggregations.", ge=1, le=65_536)] = (
+        65_536
+    )
     time: Annotated[
         Duration | None, Meta(description="Time for one search, waiting for its turn included; answered 503.")
     ] = default(Duration("60s"))

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from headrace.core.registry import suggest
 from headrace.index.query import functions, patterns, strings, texts, tree
+from headrace.index.query.bounds import bounded
 from headrace.index.query.options import (
     COMMON,
     bad,
@@ -34,7 +35,8 @@ def parse_query(query: Any, *, default_fields: tuple[str, ...] = ("*",)) -> Node
     """A query as JSON gives it → its tree; nothing (None, {}) matches all. Raises RequestError."""
     if query is None or query == {}:
         return tree.All()
-    return _node(query, default_fields, 0)
+    found: Node = bounded(_node(query, default_fields, 0))
+    return found
 
 
 def _node(query: Any, default: tuple[str, ...], depth: int) -> Node:

@@ -17,11 +17,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.core.clock import Clock, SystemClock
 from headrace.core.errors import RequestError
+from headrace.index.query.bounds import CURRENT as BOUNDS
+from headrace.index.query.bounds import Bounds
 from headrace.serve.doors.buckets import Buckets
 from headrace.serve.doors.exposure import is_loopback
 from headrace.serve.doors.keyring import Keyring
 from headrace.serve.doors.principal import CURRENT, SECURITY, Principal
 from headrace.serve.responses import error_body, error_response
+from headrace.serve.threads import WITHIN
+from headrace.settings import SearchLimits
 
 PROBES: Final = frozenset({"/health/live", "/health/ready"})
 STATIC: Final = frozenset({"/ui/", "/ui/page.html", "/ui/page.css", "/ui/page.js", "/ui/icon.svg"})
@@ -40,6 +44,7 @@ class Door:
 
     rate: requests a second for each key, or for each address where no key is asked for
     most: requests under way at once; those of probes always pass
+    search: what each search may cost
     """
 
     def __init__(
@@ -48,11 +53,17 @@ class Door:
         *,
         rate: float | None = None,
         most: int | None = None,
+        search: SearchLimits | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._keyring = keyring or Keyring()
         self._buckets = None if rate is None else Buckets(rate, clock or SystemClock())
         self._most = math.inf if most is None else most
+        given = SearchLimits() if search is None else search
+        bounds = Bounds(given.clauses, given.depth, given.terms, given.aggregations, given.buckets)
+        # Those that hold anyway cost nothing.
+        self._bounds = None if bounds == Bounds() else bounds
+        self._within = None if given.time is None else float(given.time)
         self.inside = 0
 
     def around(self, app: ASGIApp) -> ASGIApp:
@@ -69,6 +80,9 @@ class Door:
                 return
             self.inside += 1
             token = None if who is None else CURRENT.set(who)
+            if self._bounds is not None:
+                BOUNDS.set(self._bounds)
+            WITHIN.set(self._within)
             try:
                 await app(scope, receive, send)
             finally:

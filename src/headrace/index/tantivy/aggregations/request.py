@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 
 from headrace.core.errors import RequestError
 from headrace.core.registry import suggest
+from headrace.index.query.bounds import check_aggregations
 
 Json = dict[Any, Any]
 
@@ -111,6 +112,8 @@ def read(request: Any, depth: int = 0) -> tuple[tuple[Spec, ...], tuple[Spec, ..
     """The aggregations of one level, the pipelines of the buckets round them, and of those beside them."""
     if not isinstance(request, Mapping):
         bad("[aggs] must be an object of aggregations by name")
+    if depth == 0:
+        check_aggregations(request)
     if depth > DEEPEST:
         bad(f"aggregations are nested deeper than {DEEPEST} levels")
     found = [_one(str(name), body, depth) for name, body in request.items()]

@@ -17,6 +17,7 @@ from tantivy import Occur, Query
 from headrace.core.errors import RequestError
 from headrace.fields import FieldType
 from headrace.index.query import values
+from headrace.index.query.bounds import CURRENT
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.aggregations import pipelines
 from headrace.index.tantivy.aggregations.request import Json, Spec, bad
@@ -94,15 +95,16 @@ class Run:
 
     def spend_buckets(self, count: int) -> None:
         self._buckets += count
-        if self._buckets > MOST_BUCKETS:
+        if self._buckets > min(MOST_BUCKETS, CURRENT.get().buckets):
             too_many_buckets(self._buckets)
 
 
 def too_many_buckets(count: int) -> None:
+    most = min(MOST_BUCKETS, CURRENT.get().buckets)
     raise RequestError(
         400,
         "too_many_buckets_exception",
-        f"Trying to create too many buckets. Must be less than or equal to: [{MOST_BUCKETS}] but was"
+        f"Trying to create too many buckets. Must be less than or equal to: [{most}] but was"
         f" [{count}];"
         " use a longer interval, a smaller size, or a narrower query",
     )

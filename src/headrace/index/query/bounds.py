@@ -1,0 +1,79 @@
+"""What one search may cost: set by the server for each request, held where queries and aggregations are read.
+
+Without a server (a search in a folder) the bounds are the largest there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+from headrace.core.errors import RequestError
+from headrace.index.query.tree import Ids, Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """clauses, aggregations: of all levels together; terms: of one query; depth: levels of queries"""
+
+    clauses: int = 16_384
+    depth: int = 40
+    terms: int = 65_536
+    aggregations: int = 1_000
+    buckets: int = 65_536
+
+
+CURRENT: Final[ContextVar[Bounds]] = ContextVar("headrace_search_bounds", default=Bounds())  # noqa: B039  frozen
+
+_INNER: Final = ("aggs", "aggregations")
+
+
+def bounded(node: Any) -> Any:
+    """The query, if it is within the bounds. Raises RequestError 400."""
+    bounds = CURRENT.get()
+    clauses, depth, level = 0, 0, [node]
+    while level:
+        depth += 1
+        if depth > bounds.depth + 1:
+            _refuse(f"the query is nested deeper than {bounds.depth} levels; flatten it", "depth")
+        for each in level:
+            if isinstance(each, Terms | Ids) and len(each.values) > bounds.terms:
+                _refuse(
+                    f"The number of terms [{len(each.values)}] used in the Terms Query request has exceeded "
+                    f"the allowed maximum of [{bounds.terms}]",
+                    "terms",
+                )
+        clauses += len(level)
+        if clauses > bounds.clauses:
+            told = f"maxClauseCount is set to {bounds.clauses}, the query has more; a [terms] query is one"
+            _refuse(told, "clauses", "too_many_clauses")
+        level = [inner for each in level for inner in _within(each)]
+    return node
+
+
+def check_aggregations(request: Any) -> None:
+    """Raises RequestError 400 for more than are allowed, all levels together."""
+    most, count, level = CURRENT.get().aggregations, 0, [request]
+    while level:
+        bodies = [body for each in level if isinstance(each, Mapping) for body in each.values()]
+        count += len(bodies)
+        if count > most:
+            _refuse(f"the request has more than {most} aggregations", "aggregations")
+        level = [
+            body[name] for body in bodies if isinstance(body, Mapping) for name in _INNER if name in body
+        ]
+
+
+def _within(node: Any) -> Iterator[Any]:
+    """The queries inside a query, whatever its kind: its parts that are nodes, and lists of them."""
+    for name in getattr(node, "__slots__", ()):
+        value = getattr(node, name)
+        for each in value if isinstance(value, tuple) else (value,):
+            if hasattr(each, "__dataclass_fields__"):
+                yield each
+
+
+def _refuse(reason: str, option: str, kind: str = "illegal_argument_exception") -> None:
+    raise RequestError(400, kind, f"{reason} (server.search.{option})")
