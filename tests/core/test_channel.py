@@ -79,6 +79,18 @@ async def test_an_oversize_item_waits_for_an_empty_channel_and_passes_alone() ->
 
 
 @pytest.mark.anyio
+async def test_what_is_to_be_alone_waits_until_nothing_else_is_in() -> None:
+    """Little batches of a source that keeps up do not form a line, though there is room for many."""
+    queue = channel()
+    await queue.put(1, records=1, size=1)
+    async with asyncio.TaskGroup() as tasks:
+        putting = tasks.create_task(queue.put(2, records=1, size=1, alone=True))
+        await settle()
+        assert not putting.done()
+        assert [await queue.get(), await queue.get()] == [1, 2]
+
+
+@pytest.mark.anyio
 async def test_a_closed_channel_is_drained_before_it_says_so() -> None:
     queue = channel()
     await queue.put(1, records=1, size=1)

@@ -141,12 +141,17 @@ class Channel(Generic[T]):
         """0 empty, 1 full by the bound that is nearer."""
         return min(1.0, max(self._records / self.max_records, self._size / self.max_bytes))
 
-    async def put(self, item: T, *, records: int, size: int) -> None:
-        """Wait for room and append. Cancelled or closed, the item is not in. Raises Closed."""
+    async def put(self, item: T, *, records: int, size: int, alone: bool = False) -> None:
+        """Wait for room (`alone`: until nothing else is in) and append. Raises Closed.
+
+        Cancelled or closed, the item is not in.
+        """
         _natural(size)
         _natural(records)
         records = max(1, records)
-        await self._putters.turn(lambda: self._closed or self._has_room(records, size))
+        await self._putters.turn(
+            lambda: self._closed or not self._items or (not alone and self._has_room(records, size))
+        )
         if self._closed:
             raise Closed(f"channel {self.name!r} is closed")
         self._items.append((item, records, size))

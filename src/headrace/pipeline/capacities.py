@@ -26,5 +26,16 @@ COMMIT_RECORDS: Final = 500_000
 COMMIT_SHARE: Final = 4
 """Under load, time between commits is at least this many times what the last commit took (≤ 20 % of time)."""
 
+COMMIT_TARGET_SECONDS: Final = 0.03
+"""A record of a source that keeps up waits no longer for a commit to begin, counted from when it reached us:
+its decoding before, the commit and the look of the searcher after it make up the rest of 100 ms."""
+
+COMMIT_LATE_SHARE: Final = 1
+"""Once a record has waited that long, time between commits is at least this many times the last commit."""
+
+COMMIT_LIVE_RECORDS: Final = 4_000
+"""So many rows of a source that keeps up need not wait for the target: a commit takes 6 to 9 µs per row that
+is still queued in the engine, so a larger one would be late by itself."""
+
 DEAD_LETTER_LIMIT: Final = 1_000_000
 """Dead letters kept per pipeline before it pauses: about 300 MB of log lines."""

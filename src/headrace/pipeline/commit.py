@@ -19,7 +19,7 @@ from headrace.core.log import bind, event
 from headrace.core.telemetry import span
 from headrace.index.base import Applying, Index, Maintainable
 from headrace.model import Batch, Outcome, Position, Rejection, Watermarks
-from headrace.pipeline.capacities import COMMIT_RECORDS, COMMIT_SHARE
+from headrace.pipeline.cadence import Cadence
 from headrace.pipeline.deadletter import DeadLetters, letters
 from headrace.pipeline.delivery import (
     Delivery,
@@ -78,12 +78,9 @@ class IndexOwner:
         self._disk = disk
         self._clock = guard.clock
         self._metrics = guard.metrics
-        self._interval = commit_interval
+        self._cadence = Cadence(commit_interval)
         self._runs: set[Run] = set()
         self._pending: list[Batch] = []
-        self._pending_since = 0.0
-        self._committed_at = 0.0
-        self._commit_took = 0.0
         self._rewinds = 0
         self._retained_at = guard.clock.monotonic()
 
@@ -173,14 +170,8 @@ class IndexOwner:
         """Seconds until the next commit is due; infinite with nothing written."""
         if not self._pending:
             return max(0.0, self._retention_due())
-        now = self._clock.monotonic()
-        if sum(batch.rows for batch in self._pending) >= COMMIT_RECORDS:
-            return 0
-        latest = self._pending_since + self._interval
-        if self._pending[-1].raw.caught_up and not len(self.channel):
-            # Nothing more to come for now: as soon as possible, but never spend more on commits than on work.
-            latest = min(latest, self._committed_at + COMMIT_SHARE * self._commit_took)
-        return max(0.0, latest - now)
+        due = self._cadence.due(more=len(self.channel) > 0)
+        return max(0.0, due - self._clock.monotonic())
 
     def _retention_due(self) -> float:
         if not isinstance(self.index, Maintainable):
@@ -207,9 +198,13 @@ class IndexOwner:
                     await self._bury(batch)
         finally:
             self._budget.release(batch.raw.size)
-        if not self._pending:
-            self._pending_since = self._clock.monotonic()
         self._pending.append(batch)
+        self._cadence.wrote(
+            batch.rows,
+            now=self._clock.monotonic(),
+            age=self._clock.time() - batch.raw.accepted_at,
+            caught_up=batch.raw.caught_up,
+        )
         # After its dead letters are written: who is told of an outcome may look at them at once.
         self.progress.applied((batch.pipeline, batch.raw.partition), batch.raw.position.record, outcomes)
 
@@ -249,17 +244,15 @@ class IndexOwner:
         await anyio.to_thread.run_sync(self.dead_letters.open, self._durable_records(), self._pipelines)
 
     async def _commit(self) -> None:
-        if await self._retain():
-            self._pending_since = self._pending_since or self._clock.monotonic()
-        elif not self._pending:
+        if not await self._retain() and not self._pending:
             return
         started = self._clock.monotonic()
         covered = [batch.raw.trace for batch in self._pending]
         with span("commit", links=covered, index=self.name, batches=len(covered)):
             self.watermarks = await self._guard.call(self.index.commit)
-        self._committed_at = self._clock.monotonic()
-        self._commit_took = self._committed_at - started
-        self._metrics.commit_seconds.labels(index=self.name).observe(self._commit_took)
+        ended = self._clock.monotonic()
+        self._cadence.committed(started, ended)
+        self._metrics.commit_seconds.labels(index=self.name).observe(ended - started)
         self.progress.committed(self.watermarks)
         done, self._pending = self._pending, []
         await self._confirm(done)
@@ -318,6 +311,7 @@ class IndexOwner:
         for batch in self._pending:
             self._landed(batch)
         self._pending = []
+        self._cadence.restart()
         wait = backoff(self._guard.policy, self._rewinds)
         event(log.warning, "index.rewound", index=self.name, error=str(error), wait_s=round(wait, 3))
         fault = "the disk is full, waiting for room" if error.disk_full else f"rolled back: {error}"

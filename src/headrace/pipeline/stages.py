@@ -192,7 +192,9 @@ class PipelineRun:
     async def _pass_on(self, raw: RawBatch) -> None:
         records = raw.position.record - raw.first_record
         try:
-            await self._channel.put(raw, records=records, size=raw.size)
+            # What a source that keeps up would give in many little batches is one larger batch a little
+            # later: none of them waits in line, and under load they grow by themselves.
+            await self._channel.put(raw, records=records, size=raw.size, alone=raw.caught_up)
         except BaseException:
             self._budget.release(raw.size)
             raise
@@ -214,7 +216,9 @@ class PipelineRun:
                 note_in_flight(self._metrics, self.pipeline, batch.records, 0)
                 started = self._note("transform", "busy", started)
                 await self._room_for_dead_letters(batch)
-                await self._owner.channel.put(Delivery(batch, self), records=batch.rows, size=raw.size)
+                await self._owner.channel.put(
+                    Delivery(batch, self), records=batch.rows, size=raw.size, alone=raw.caught_up
+                )
                 delivered = True
             except Closed:
                 raise self._owner.error or Fatal("the index is closed") from None

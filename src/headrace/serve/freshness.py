@@ -29,7 +29,12 @@ from headrace.serve.tokens import Token
 
 AFTER: Final = "Headrace-After"
 FRESHNESS: Final = "Headrace-Freshness"
-POLL_SECONDS: Final = 0.02
+LOOK_SECONDS: Final = 0.005
+"""Between two looks for a write, of all that wait together: so many waiters never cost more than one does."""
+
+LONGEST_PAUSE: Final = 0.25
+"""Between two looks of one of them, however many there are."""
+
 DEFAULT_SECONDS: Final = 30.0
 LONGEST_HEADER: Final = 4096
 """Bytes of what is said per index; beyond it only how many there are. Proxies refuse long headers."""
@@ -78,6 +83,7 @@ class Freshness:
         self._realtime = realtime
         self._clock = clock
         self._summaries: WeakKeyDictionary[View, Mapping[str, Any]] = WeakKeyDictionary()
+        self._waiting = 0
 
     async def parts(self, request: Request, resolve: Callable[[], Sequence[Named]]) -> list[Part]:
         """The named indexes at commits that cover the request's tokens, if it has any.
@@ -87,16 +93,22 @@ class Freshness:
         wanted = tokens.decode(given) if given else []
         wait = request.query_params.get("timeout") if given else None
         end = self._clock.monotonic() + (seconds(wait, "timeout") if wait else DEFAULT_SECONDS)
-        while True:
-            parts = await in_thread(lambda: parts_of(resolve()))
-            if not wanted:
-                return parts
-            behind = await in_thread(partial(self._behind, parts, wanted))
-            if not behind:
-                return parts
-            if self._clock.monotonic() >= end:
-                raise RequestError(504, "timeout_exception", "; ".join(behind))
-            await self._clock.sleep(POLL_SECONDS)
+
+        def look() -> tuple[list[Part], list[str]]:
+            parts = parts_of(resolve())
+            return parts, self._behind(parts, wanted)
+
+        self._waiting += 1
+        try:
+            while True:
+                parts, behind = await in_thread(look)
+                if not behind:
+                    return parts
+                if self._clock.monotonic() >= end:
+                    raise RequestError(504, "timeout_exception", "; ".join(behind))
+                await self._clock.sleep(min(LONGEST_PAUSE, LOOK_SECONDS * self._waiting))
+        finally:
+            self._waiting -= 1
 
     def _behind(self, parts: Sequence[Part], wanted: Sequence[Token]) -> list[str]:
         """What is not visible yet; indexes that are not searched are not waited for."""

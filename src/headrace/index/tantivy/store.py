@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 import tantivy
 
-from headrace.core.errors import StoreError
+from headrace.core.errors import HeadraceError, Retryable, StoreError
 from headrace.core.files import replace_file
 from headrace.fields import Field
 from headrace.index.tantivy.analysis import register_analyzers, tokenizers_of
@@ -119,6 +119,20 @@ def open_engine(directory: Path) -> tantivy.Index:
     register_analyzers(index, tokenizers_of(meta))
     index.config_reader("manual")
     return index
+
+
+def open_writer(directory: Path, *, memory: int, threads: int) -> tuple[tantivy.Index, tantivy.IndexWriter]:
+    """The engine's index and the one writer it may have. Raises StoreError, Retryable."""
+    try:
+        index = open_engine(directory)
+        return index, index.writer(heap_size=memory, num_threads=threads)
+    except HeadraceError:
+        raise
+    except (ValueError, OSError) as error:
+        folder = directory / ENGINE
+        if "LockBusy" in str(error):
+            raise StoreError(f"{folder} is in use by another process; stop that one first") from error
+        raise Retryable(f"cannot open a writer in {folder}: {error}") from error
 
 
 def read_meta(engine: Path) -> dict[str, Any]:

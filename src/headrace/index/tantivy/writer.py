@@ -28,6 +28,7 @@ from headrace.index.tantivy.feed import Poison, disk_is_full, engine_refused, fe
 from headrace.index.tantivy.given import GIVEN, identified, unfit
 from headrace.index.tantivy.ledger import account, account_operations
 from headrace.index.tantivy.lines import derived_id, digest, line, sequence
+from headrace.index.tantivy.merging import Merges
 from headrace.index.tantivy.options import Settings, check
 from headrace.index.tantivy.positions import PositionDocument, read_positions, watermarks
 from headrace.index.tantivy.rendered import render, render_merged
@@ -69,6 +70,7 @@ class Writer:
         self._lock = RoleLock(directory, "writer")
         self._index: tantivy.Index | None = None
         self._engine: tantivy.IndexWriter | None = None
+        self._merges: Merges
         self._committed: dict[PartitionKey, PositionDocument] = {}
         self._pending: dict[PartitionKey, PositionDocument] = {}
         self._seq = 0
@@ -127,22 +129,15 @@ class Writer:
         """Sweep, open a new engine writer, read what is committed."""
         self._engine = self._index = None
         sweep(self._folder)
-        try:
-            index = store.open_engine(self.directory)
-            engine = index.writer(heap_size=int(self.settings.memory), num_threads=self.settings.threads)
-        except HeadraceError:
-            raise
-        except (ValueError, OSError) as error:
-            if "LockBusy" in str(error):
-                raise StoreError(
-                    f"{self._folder} is in use by another process; stop that one first"
-                ) from error
-            raise Retryable(f"cannot open a writer in {self._folder}: {error}") from error
+        index, engine = store.open_writer(
+            self.directory, memory=int(self.settings.memory), threads=self.settings.threads
+        )
         documents = read_positions(index, index.searcher())
         self._committed = {document.key: document for document in documents}
         self._forget()
         self._seq = max((document.next_seq for document in documents), default=0)
         self._index, self._engine = index, engine
+        self._merges = Merges(self.name, self._folder)
 
     def close(self) -> None:
         """Forget what is not committed, release memory and lock."""
@@ -156,6 +151,7 @@ class Writer:
     def write(self, batch: Batch) -> list[Rejection]:
         """Raises Rewound, Retryable."""
         self._ready()
+        self._merges.breathe()
         return self._guarded(lambda: self._write(batch))
 
     def _ready(self) -> tuple[tantivy.Index, tantivy.IndexWriter]:
@@ -338,6 +334,7 @@ class Writer:
         engine.commit()
         self._committed |= self._pending
         self._forget()
+        self._merges.look()
 
     def _forget(self) -> None:
         """Nothing is uncommitted any more: it is committed, or gone."""
