@@ -57,5 +57,7 @@ def test_the_five_minute_tour_works_as_written(tmp_path: Path) -> None:
     assert "0 records read" in said
     assert "2 ['/checkout', '/checkout']" in said
     assert "exactly once" in said
+    assert '"errors":false' in said
+    assert '"count":1' in said
     assert '"count":4' in said
     assert "below_min" in said
