@@ -11,6 +11,7 @@ from headrace.serve import analyze
 from headrace.serve.manage import (
     aliases,
     cluster,
+    field_mappings,
     indexes,
     lifecycles,
     mappings,
@@ -35,6 +36,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         *cluster.routes(around),
         *aliases.routes(around),
         *mappings.routes(around),
+        *field_mappings.routes(around),
         *settings.routes(around),
         *refresh.routes(around),
         *analyze.routes(around.indices),

@@ -113,7 +113,8 @@ def _refused() -> list[BaseRoute]:
         async def refuse(_: Request) -> Response:
             raise unsupported(*REFUSED[name])
 
-        return Route(path, answered(refuse), methods=["GET", "POST", "PUT"])
+        methods = ["PUT", "POST"] if "{target}" in path else ["GET", "POST"]
+        return Route(path, answered(refuse), methods=methods)
 
     tails = {"_termvectors": ("", "/{id:path}"), "_split": ("/{target}",), "_shrink": ("/{target}",)}
     found: list[BaseRoute] = []
