@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,15 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
     fields = text.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def others_seconds() -> float:
+    """CPU seconds that the machine has spent on anybody but us and our ended children, what a host took
+    away included: its growth says whether a measurement had the machine for itself."""
+    fields = [int(word) / TICKS for word in Path("/proc/stat").read_text().split(None, 9)[1:9]]
+    user, nice, system, _idle, _waiting, hard, soft, stolen = fields
+    ours = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return user + nice + system + hard + soft + stolen - sum(used.ru_utime + used.ru_stime for used in ours)
 
 
 def on_disk(folder: Path) -> int:

@@ -34,6 +34,9 @@ class Run:
         return cls(**found)
 
 
+QUIET_CORES: Final = 0.25
+"""What a system spends on itself, more or less."""
+
 HEADS: Final = ("", "ratio", "its spread", "median", "its spread", "bar", "goal", "verdict", "what")
 
 
@@ -81,12 +84,10 @@ def circumstances(run: Run) -> str:
 
 
 def busy(run: Run) -> str:
-    # The first measurement sees what others do; a later one sees the one before it, too.
-    loads = [one["load_before"] for taken in run.measured.values() for one in taken if "load_before" in one]
-    if not loads:
+    found = [one["others_cores"] for taken in run.measured.values() for one in taken if "others_cores" in one]
+    if not found:
         return ""
-    cores = int(run.machine["cores"])
-    told = f"Load before a measurement was up to {max(loads):.1f} on {cores} cores"
-    if max(loads) <= cores + 1:
+    told = f"Beside a measurement, others used up to {max(found):.2f} of {run.machine['cores']} cores"
+    if max(found) <= QUIET_CORES:
         return f"{told}."
     return f"{told}: others were at work, so a ratio says little and a rate nothing; run it alone."

@@ -47,7 +47,7 @@ WORDS: Final = 300
 def take(name: str, inputs: Inputs, *, limit: float | None = None) -> dict[str, Any]:
     """One measurement in a process of its own; `failed` says why where it came to nothing."""
     words = [sys.executable, "-m", "benches.measure", name, "--work", str(inputs.work)]
-    load = os.getloadavg()[0]
+    others = memory.others_seconds()
     started = time.perf_counter()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=said)
@@ -67,7 +67,9 @@ def take(name: str, inputs: Inputs, *, limit: float | None = None) -> dict[str, 
         return found
     if found["records"] != found["expected"] or found.get("documents") not in (None, found["expected"]):
         return {"failed": f"was to handle {found['expected']} records, and handled {found['records']}"}
-    return {**found, "process_seconds": time.perf_counter() - started, "load_before": load}
+    seconds = time.perf_counter() - started
+    others = max(0.0, memory.others_seconds() - others) / seconds
+    return {**found, "process_seconds": seconds, "others_cores": others}
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -132,11 +132,12 @@ def _somebody() -> int:
 
 
 def _open_to(folder: Path, user: int) -> None:
-    """Give the folder away, and let its new owner come through those above that are ours."""
+    """Give the folder away, and let its new owner come through the run's own above it, never through others."""
+    closed = [above for above in folder.parent.parents if not above.stat().st_mode & 0o001]
+    if closed:
+        raise Absent(f"PostgreSQL refuses root, and nobody else may enter {closed[-1]} (see --work)")
     os.chown(folder, user, -1)
-    for above in folder.parents:
-        if above.stat().st_uid == os.geteuid() and above != Path("/"):
-            above.chmod(above.stat().st_mode | 0o011)
+    folder.parent.chmod(folder.parent.stat().st_mode | 0o011)
 
 
 def create(folder: Path) -> Postgres:

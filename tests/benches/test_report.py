@@ -38,7 +38,7 @@ def a_run(measured: Measured) -> report.Run:
 
 
 def a_rate(rate: float) -> dict[str, Any]:
-    found = {"rate": rate, "cpu_us": 1e6 / rate, "load_before": 0.0, "peak_mb": 100.0}
+    found = {"rate": rate, "cpu_us": 1e6 / rate, "others_cores": 0.0, "peak_mb": 100.0}
     return {**found, "disk_bytes": 60, "input_bytes": 100}
 
 
@@ -105,8 +105,9 @@ class TestPage:
             assert expected in page
 
     def test_a_busy_machine_is_said_to_be_busy(self) -> None:
-        run = a_run({"bare": [{**a_rate(100.0), "load_before": 7.5}]})
+        run = a_run({"bare": [{**a_rate(100.0), "others_cores": 1.5}]})
         assert "others were at work" in publish.page(run, {})
+        assert "others were at work" not in publish.page(a_run({"bare": [a_rate(100.0)]}), {})
 
     def test_what_falls_short_is_told_with_its_bound(self) -> None:
         page = publish.page(a_run({"append": [a_rate(80_000.0)]}), {"P1": "the disk is slow"})
