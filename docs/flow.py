@@ -45,7 +45,10 @@ def chart() -> str:
         ("  ▼", "no room: nothing is transformed"),
         ("index: write", "rows with their position; only the index's owner does"),
         ("  │", f"at most {at.COMMIT_RECORDS:,} rows until a commit"),
-        ("  ▼", f"under load at most 1/{at.COMMIT_SHARE + 1} of the time goes into commits"),
+        (
+            "  ▼",
+            f"at most 1/{at.COMMIT_SHARE + 1} of the time, 1/{at.COMMIT_LATE_SHARE + 1} if records are late",
+        ),
         ("index: commit", "documents, positions and counts, atomically"),
         ("  └────────▶ source", "acknowledged: durable up to here, resume after it"),
     ]
