@@ -137,7 +137,8 @@ class Regeneration:
         )
         raw = replace(raw, first_record=int(numbers[0]), operations=Operations(operations))
         self._count += frame.height
-        return Batch(f"copy-{self._count}", self._pipeline.name, raw, frames, frame.height)
+        before = replace(decoded, frames=frames)
+        return Batch(f"copy-{self._count}", self._pipeline.name, raw, frames, frame.height, decoded=before)
 
     async def _apply(
         self, index: Index, batch_bytes: Size, left: Callable[[Source], int], enough: int
@@ -158,6 +159,7 @@ class Regeneration:
                     decoded.frames,
                     decoded.records,
                     decoded.rejections,
+                    decoded=decoded,
                 )
                 # What the mapping refuses is a dead letter of the old generation, or becomes one of this.
                 await self._write(index, batch, strict=False)
