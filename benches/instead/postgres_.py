@@ -132,7 +132,7 @@ def _somebody() -> int:
 
 
 def _open_to(folder: Path, user: int) -> None:
-    """Give the folder away, and let its new owner come through the run's own above it, never through others."""
+    """Give the folder away, and let its new owner come through the run's own above it, and no other."""
     closed = [above for above in folder.parent.parents if not above.stat().st_mode & 0o001]
     if closed:
         raise Absent(f"PostgreSQL refuses root, and nobody else may enter {closed[-1]} (see --work)")
