@@ -58,11 +58,14 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
         place: mount.path for mount in routes if isinstance(mount, Mount) for place in places(mount.routes)
     }
     paths: dict[str, dict[str, Any]] = {}
+    taken: set[tuple[str, str]] = set()
     for method, path in dict.fromkeys(places(routes)):
         item = paths.setdefault(path, {})
         if (method, path) in prefixes:
             item["servers"] = [{"url": "/"}, {"url": prefixes[method, path]}]
-        item[method.lower()] = _operation(method, path)
+        operation = DESCRIBED.get(f"{method} {path}") or Operation("other", f"{method} {path}")
+        taken.update(_parameters(path, operation))
+        item[method.lower()] = _operation(method, path, operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -75,7 +78,12 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
-        "components": {"schemas": components()},
+        "components": {
+            "schemas": components(),
+            "parameters": {
+                f"{where}.{name}": parameters.described(where, name) for where, name in sorted(taken)
+            },
+        },
     }
 
 
@@ -88,17 +96,12 @@ def _parted(place: str) -> tuple[str, str, str]:
     return place.partition(" ")
 
 
-def _operation(method: str, path: str) -> dict[str, Any]:
-    operation = DESCRIBED.get(f"{method} {path}") or Operation("other", f"{method} {path}")
+def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {
         "tags": [operation.tag],
         "summary": operation.summary,
         "operationId": _identity(method, path),
-        "parameters": [
-            *(parameters.in_path(name) for name in re.findall(r"\{(\w+)\}", path)),
-            *(parameters.in_query(name) for name in sorted(operation.parameters)),
-            *(parameters.in_header(name) for name in operation.headers),
-        ],
+        "parameters": [parameters.reference(*each) for each in _parameters(path, operation)],
         "responses": _responses(operation),
     }
     if operation.description:
@@ -106,6 +109,12 @@ def _operation(method: str, path: str) -> dict[str, Any]:
     if operation.body is not None:
         found["requestBody"] = _body(operation.body)
     return found
+
+
+def _parameters(path: str, operation: Operation) -> Iterator[tuple[str, str]]:
+    yield from (("path", name) for name in re.findall(r"\{(\w+)\}", path))
+    yield from (("query", name) for name in sorted(operation.parameters))
+    yield from (("header", name) for name in operation.headers)
 
 
 def _identity(method: str, path: str) -> str:

@@ -86,6 +86,18 @@ OPERATIONS: Final[Operations] = {
         answers={200: _BY_INDEX},
     ),
     **_manage(
+        "Single fields of mappings",
+        "GET /_mapping/field/{fields}",
+        "GET /{index}/_mapping/field/{fields}",
+        answers={200: _BY_INDEX},
+    ),
+    **_manage(
+        "The mapping of certain fields",
+        "GET /_mapping/field/{fields}",
+        "GET /{index}/_mapping/field/{fields}",
+        answers={200: _BY_INDEX},
+    ),
+    **_manage(
         "Declare fields",
         *(f"{method} {path}" for method in ("PUT", "POST") for path in _MAPPINGS),
         parameters=PARAMETERS | {"write_index_only"},

@@ -15,15 +15,20 @@ NDJSON: Final = "application/x-ndjson"
 ARROW: Final = "application/vnd.apache.arrow.stream"
 TEXT: Final = "text/plain"
 
-READ: Final = (400, 404, 408, 413, 415, 503)
+DOOR: Final = (401, 403, 429)
+"""How everything that asks for a key can fail, where there are keys."""
+
+READ: Final = (400, 404, 406, 408, 413, 415, 503, *DOOR)
 """How a read can fail."""
-WRITE: Final = (400, 404, 406, 409, 413, 415, 429, 503, 504)
+WRITE: Final = (400, 404, 406, 409, 413, 415, 503, 504, *DOOR)
 """How a write can fail; 504 is only said of what is durable already and was to be waited for."""
-MANAGE: Final = (400, 404, 413, 415, 503, 504)
-ADMIN: Final = (400, 404, 413, 415, 503)
+MANAGE: Final = (400, 404, 406, 413, 415, 503, 504, *DOOR)
+ADMIN: Final = (400, 404, 406, 413, 415, 503, *DOOR)
 
 REASONS: Final = {
     400: "Something in the request is wrong; the reason says what",
+    401: "There are keys, and none was given, or a wrong one",
+    403: "The key may not do this, or not to this index",
     404: "What was asked for is not there",
     406: "The kind of body is not known here",
     408: "What was waited for did not come in time",

@@ -31,6 +31,7 @@ PATH: Final[dict[str, tuple[Schema, str]]] = {
     "target": (TEXT, "The name of the new index."),
     "node": (TEXT, "There is one."),
     "metrics": (TEXT, "Taken for the sake of clients; all are answered."),
+    "fields": (TEXT, "Names or patterns of fields."),
     "new": (TEXT, "The name of the new index."),
 }
 
@@ -39,7 +40,7 @@ QUERY: Final[dict[str, tuple[Schema, str]]] = {
     "human": (FLAG, "Taken and without effect."),
     "filter_path": (TEXT, "Only these parts of the answer; `*` is one step, `**` any number."),
     "error_trace": (FLAG, "Taken and without effect."),
-    "format": (TEXT, "`json`; a table of `_cat` is `text` without it."),
+    "format": (_one("json", "text"), "`json`; a table of `_cat` is `text` without it."),
     "q": (TEXT, "A query in the query string's syntax."),
     "df": (TEXT, "The field that words of `q` without one are looked for in."),
     "default_operator": (_one("AND", "OR", "and", "or"), "Between the words of `q`."),
@@ -203,20 +204,15 @@ ANSWERED: Final[dict[str, tuple[Schema, str]]] = {
 }
 
 
-def in_query(name: str) -> dict[str, Json]:
-    return _described(name, "query", QUERY.get(name, (TEXT, name)), required=False)
+def reference(where: str, name: str) -> dict[str, Json]:
+    """To what `described` has, so that words which many operations share are there once."""
+    return {"$ref": f"#/components/parameters/{where}.{name}"}
 
 
-def in_path(name: str) -> dict[str, Json]:
-    return _described(name, "path", PATH.get(name, (TEXT, name)), required=True)
-
-
-def in_header(name: str) -> dict[str, Json]:
-    return _described(name, "header", HEADERS[name], required=False)
-
-
-def _described(name: str, where: str, what: tuple[Schema, str], *, required: bool) -> dict[str, Json]:
-    schema, text = what
+def described(where: str, name: str) -> dict[str, Json]:
+    """A parameter of a `path`, a `query` or a `header`; one without words has its name for them."""
+    schema, text = {"path": PATH, "query": QUERY, "header": HEADERS}[where].get(name, (TEXT, name))
     if where == "path":
         schema = {**schema, "minLength": 1}
+    required = where == "path"
     return {"name": name, "in": where, "required": required, "description": text, "schema": dict(schema)}
