@@ -51,7 +51,9 @@ def _refused() -> dict[str, Operation]:
     found: dict[str, Operation] = {}
     for name, (what, instead) in statistics.REFUSED.items():
         told = Operation("manage", f"Refused: {what}; {instead}", failures=(400,))
-        found |= spread(told, *(f"{m} {path}" for m in (*_BOTH, "PUT") for path in places[name]))
+        for path in places[name]:
+            methods = ("PUT", "POST") if "{target}" in path else _BOTH
+            found |= spread(told, *(f"{method} {path}" for method in methods))
     return found
 
 
