@@ -88,6 +88,7 @@ RULES: Final = (
             "* /_cat/indices /_cat/indices/{index} /_cat/count /_cat/count/{index} /_cat/aliases "
             "/_cat/aliases/{name} /_resolve/index* /_aliases /_alias /_alias/{name} */_alias */_alias/{name} "
             "*/_aliases */_aliases/{name} /_mapping /_mappings */_mapping */_mappings */_settings "
+            "/_mapping/field/{fields} */_mapping/field/{fields} "
             "*/_settings/{name} /_settings */_ilm/explain"
         ),
     ),
