@@ -132,8 +132,7 @@ def test_all_independent_problems_are_reported_in_the_order_of_the_file() -> Non
     text = BASE.replace("depth: 3", "depth: 0").replace("type: pond", "type: pnod").replace("stir:", "stri:")
     found = problems("server: {port: 70000, hots: x}\n" + text.replace("index: water", "index: wader"))
     assert [
-        "<text>:1: server.hots: unknown key 'hots', did you mean 'host'? (have: auto_create, cors, host, insecure, "
-        "keys, max_body, max_concurrent, port, rate_limit, search, slow_client_timeout, tls)",
+        "<text>:1: server.hots: unknown key 'hots', did you mean 'host'? (have: auto_create, cors, host, insecure, keys, max_body, max_concurrent, port, rate_limit, search, slow_client_timeout, tls)",
         "<text>:1: server.port: expected integer <= 65535",
     ] == found[:2]
     assert "<text>:3: indexes.water.type: unknown index type 'pnod', did you mean 'pond'?" in found[2]
