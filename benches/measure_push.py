@@ -31,9 +31,11 @@ def command(port: int, rate: int, seconds: float, *, probing: bool = True, batch
 
 def latencies(folder: Path, scale: Scale) -> dict[str, Any]:
     """Acknowledgement and searchability at each rate, each with an empty index and a fresh service."""
-    found = {str(rate): one(folder / str(rate), rate, scale.rate_seconds) for rate in scale.rates}
+    taken = {str(rate): attempt(folder / str(rate), rate, scale.rate_seconds) for rate in scale.rates}
+    found = {rate: each for rate, each in taken.items() if "failed" not in each}
+    failures = {rate: each["failed"] for rate, each in taken.items() if "failed" in each}
     records = sum(each["records"] for each in found.values())
-    return {"records": records, "expected": records, "rates": found}
+    return {"records": records, "expected": records, "rates": found, "failures": failures}
 
 
 def sustained(folder: Path, scale: Scale) -> dict[str, Any]:
@@ -46,25 +48,37 @@ def sustained(folder: Path, scale: Scale) -> dict[str, Any]:
     low, high = 0, len(steps)  # below `low` all are held, from `high` on none
     while low < high:
         middle = (low + high) // 2
-        taken = one(folder / f"trial-{steps[middle]}", steps[middle], scale.trial_seconds)
+        taken = attempt(folder / f"trial-{steps[middle]}", steps[middle], scale.trial_seconds)
         trials[str(steps[middle])] = taken
         low, high = (middle + 1, high) if held(taken) else (low, middle)
     found: dict[str, Any] = {}
     tried = []
     for rate in reversed(steps[: max(low, 1)]):
-        found = one(folder / f"long-{rate}", rate, scale.sustained_seconds)
+        found = attempt(folder / f"long-{rate}", rate, scale.sustained_seconds)
         tried.append(rate)
         if held(found) or len(tried) == 2:
             break
+    if "failed" in found:
+        raise RuntimeError(found["failed"])
     return {**found, "held": held(found), "tried": tried, "trials": trials, "expected": found["records"]}
 
 
 def held(taken: dict[str, Any]) -> bool:
-    return bool(
+    return "failed" not in taken and bool(
         not taken["refused"]
         and taken["lag_s"] <= MOST_LAG_SECONDS
         and taken["rate"] >= SHORTFALL * taken["offered"]
     )
+
+
+def attempt(folder: Path, rate: int, seconds: float) -> dict[str, Any]:
+    """`one`, or why it came to nothing: one rate too many costs nothing of what the others gave."""
+    try:
+        return one(folder, rate, seconds)
+    except subprocess.CalledProcessError as error:
+        return {"failed": f"at {rate:,}/s the client ended with {error.returncode}"}
+    except RuntimeError as error:
+        return {"failed": f"at {rate:,}/s {error}"}
 
 
 def one(folder: Path, rate: int, seconds: float) -> dict[str, Any]:

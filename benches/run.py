@@ -58,7 +58,9 @@ def take(name: str, inputs: Inputs, *, limit: float | None = None) -> dict[str, 
         finally:
             end(process)
         said.seek(0)
-        log = said.read().decode(errors="replace").strip()
+        # What is published names no folder of this machine.
+        log = said.read().decode(errors="replace").strip().replace(str(inputs.work), "WORK")
+        log = log.replace(sys.executable, "python").replace(str(ROOT), ".")
     if process.returncode:
         sys.stderr.write(f"{log}\n")
         return {"failed": _last_words(log) or f"ended with {process.returncode}"}
@@ -206,7 +208,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--records", type=int, help="how many records a round reads")
     parser.add_argument("--rounds", type=int, help="how many rounds")
     parser.add_argument(
-        "--growth", action="store_true", help="growth up to ten million documents: half an hour more"
+        "--growth",
+        action="store_true",
+        help="growth up to ten million documents: ten minutes more, and 10 GB",
     )
     parser.add_argument(
         "--only",

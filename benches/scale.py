@@ -95,6 +95,6 @@ TINY: Final = Scale(
     beside=500,
 )
 GROWTH: Final = (1_000_000, 3_000_000, 10_000_000)
-"""The sizes that issue and page are about; they take half an hour, so they are asked for by `--growth`."""
+"""What `--growth` asks for: some ten minutes more than the sizes above."""
 
 SCALES: Final = {"full": FULL, "quick": QUICK, "tiny": TINY}

@@ -217,6 +217,11 @@ class Table:
             yield from self.row(
                 "P4", "accept → durable and searchable", "ms", "latencies", lambda one: one["rates"]
             )
+        for one in self.good("latencies"):
+            for rate, reason in one["failures"].items():
+                what = f"{int(rate):,}/s offered: durable and searchable, p99"
+                bar, goal = (limits.get(int(rate), {}).get(name) for name in ("bar", "goal"))
+                yield Row("P4", what, [], "ms", bar, goal, wanting=f"not measured: {reason}")
         for rate in sorted(map(int, rates)):
             for name, told in (("ack_ms", "answered"), ("searchable_ms", "durable and searchable")):
                 bound = limits.get(rate, {}) if name == "searchable_ms" else {}

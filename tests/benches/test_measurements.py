@@ -111,6 +111,7 @@ class TestMeasurements:
         inputs.scale.save(tmp_path)
         failed = take("bare", Inputs(tmp_path))["failed"]
         assert "No such file or directory" in failed
+        assert str(tmp_path) not in failed
 
     def test_a_measurement_that_hangs_is_ended(self, inputs: Inputs) -> None:
         assert take("append", inputs, limit=0.01)["failed"].startswith("ended after 0 s")

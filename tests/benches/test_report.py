@@ -67,6 +67,14 @@ class TestTable:
         row = the_row({"append": [{"skipped": "no disk"}]}, "P9")
         assert ("-", "not measured: no disk") == (report.cells(row)[3], row.verdict)
 
+    def test_a_rate_too_high_to_be_measured_leaves_the_others(self) -> None:
+        seen = {"ack_ms": {"p99": 5.0}, "searchable_ms": {"p99": 50.0}}
+        taken = {"rates": {"25000": seen}, "failures": {"50000": "at 50,000/s the client ended with 1"}}
+        rows = [row for row in Table({"latencies": [taken]}).rows() if row.number == "P4"]
+        assert {"not measured: at 50,000/s the client ended with 1", "", "bar met"} == {
+            row.verdict for row in rows
+        }
+
     def test_what_was_not_asked_for_is_no_row(self) -> None:
         assert not [row for row in Table({}).rows() if row.number != "P11"]
 
