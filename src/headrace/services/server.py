@@ -111,7 +111,8 @@ def _locks(settings: Settings) -> tuple[Doors, Certificate | None]:
 def _refusing(health: Health) -> str:
     """Why no writes are taken now."""
     state = health.snapshot().state
-    return "" if state in (State.READY, State.DEGRADED) else f"the server is {state}"
+    # Also while it goes down: what is appended is durable, and a shipper that is told 503 may drop a batch.
+    return "" if state in (State.READY, State.DEGRADED, State.DRAINING) else f"the server is {state}"
 
 
 async def _answer(

@@ -32,7 +32,6 @@ PATH: Final[dict[str, tuple[Schema, str]]] = {
     "node": (TEXT, "There is one."),
     "metrics": (TEXT, "Taken for the sake of clients; all are answered."),
     "fields": (TEXT, "Names or patterns of fields."),
-    "fields": (TEXT, "Names or patterns of fields, with commas between."),
     "new": (TEXT, "The name of the new index."),
 }
 
