@@ -19,6 +19,7 @@ from headrace.catalogue.entry import Alias, Catalogue
 from headrace.catalogue.template import Stream
 from headrace.core.errors import RequestError
 from headrace.serve import requests, templates
+from headrace.serve.doors.principal import visible_aliases
 from headrace.serve.editing import with_alias
 from headrace.serve.index_names import check_alias_name
 from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, acknowledged, an_object, flag, only
@@ -35,10 +36,10 @@ _NUMBERED: Final = re.compile(r"(.*-)(\d+)")
 
 
 def streams_of(catalogue: Catalogue) -> dict[str, tuple[Stream, list[str]]]:
-    """Data streams by name, each with the backing indexes it has now."""
-    found = {}
+    """Data streams by name, each with the backing indexes it has now and whoever asks may see."""
+    found, aliases = {}, visible_aliases(catalogue.aliases)
     for name, stream in sorted(catalogue.streams.items()):
-        indexes = catalogue.aliases.get(name, {})
+        indexes = aliases.get(name, {})
         if indexes:
             found[name] = stream, [index for index in stream.indexes if index in indexes]
     return found
