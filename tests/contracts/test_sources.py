@@ -40,7 +40,9 @@ class FilesContract(SourceContract):
 
     def made(self, folder: Path, name: str) -> Source:
         options = msgspec.convert({"paths": [name], **self.options}, files.Settings)
-        return files.create(options, SourceContext("p", folder, SystemClock(), {}, batch_bytes=200, data_dir=folder))
+        return files.create(
+            options, SourceContext("p", folder, SystemClock(), {}, batch_bytes=200, data_dir=folder)
+        )
 
 
 class TestNdjsonFiles(FilesContract):
