@@ -10,7 +10,7 @@ PIP := $(PY) -m pip --disable-pip-version-check -q
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-quick torture explore docs pins clean
+.PHONY: help demo test check format bench bench-quick torture explore fuzz docs pins clean
 
 help:  ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ torture: $(READY)  ## 100 real kills at random moments, each record counted afte
 
 explore: $(READY)  ## property tests with many new examples, to find what nobody thought of
 	@HYPOTHESIS_PROFILE=explore $(PY) -m pytest --timeout=900 $(PYTEST_ARGS)
+
+fuzz: $(READY)  ## 500 requests of each operation of the API's document: no server error, no undeclared answer
+	@HEADRACE_FUZZ_EXAMPLES=500 $(PY) -m pytest tests/serve/test_fuzz.py --timeout=0 $(PYTEST_ARGS)
 
 docs: $(READY)  ## build the documentation into docs/_build/html
 	@$(PY) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
