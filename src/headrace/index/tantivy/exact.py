@@ -1,4 +1,4 @@
-"""One field asked by whole values: terms, existence, ranges and patterns, in its column and dynamic values."""
+"""One field asked by whole values: terms, existence, ranges, patterns; in its column and dynamic values."""
 
 from __future__ import annotations
 
