@@ -130,7 +130,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.generate),  # what fails is a short request: shrinking it costs minutes
 )
-def test_every_answer_is_a_declared_one(case: schemathesis.Case, running: Running) -> None:
+def test_every_answer_is_a_declared_one(case: schemathesis.Case[Any], running: Running) -> None:
     """Right and wrong requests alike."""
     if case.query:
         _bounded(case.query)

@@ -18,8 +18,7 @@ from headrace.index.tantivy.aggregations import request as aggregations
 from headrace.serve import requests
 from headrace.serve.app import server_app
 from headrace.serve.local import ingester_app
-from headrace.serve.openapi import document as described
-from headrace.serve.openapi import parameters, schemas
+from headrace.serve.openapi import parameters, schemas, service
 from headrace.serve.openapi.document import DESCRIBED, document, places, undescribed
 
 
@@ -59,7 +58,7 @@ def test_what_is_forwarded_is_what_the_ingester_serves() -> None:
     nothing = cast("Any", Nothing())
     own = ingester_app(nothing, nothing, nothing, Metrics())
     served = {f"{method} {path}" for method, path in places(own.routes) if path.startswith("/api/")}
-    assert served == set(described.service.FORWARDED)
+    assert served == set(service.FORWARDED)
 
 
 def test_operations_have_names_of_their_own_and_words() -> None:

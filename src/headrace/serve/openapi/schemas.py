@@ -234,7 +234,7 @@ MAPPING: Final = an_object(
     dynamic=one_of(FLAG, {"enum": ["true", "false", "strict"]}),
 )
 
-DESCRIBED: Final[Mapping[str, Schema]] = {
+DESCRIBED: Final[Mapping[str, Mapping[str, Any]]] = {
     "Error": ERROR,
     "Query": {
         "type": "object",
@@ -265,7 +265,7 @@ DESCRIBED: Final[Mapping[str, Schema]] = {
 
 def components() -> dict[str, Any]:
     """All of them by name."""
-    shown = {each: _shown(each) for each in (Position, PartitionStatus, PipelineStatus)}
+    shown: dict[Any, Any] = {each: _shown(each) for each in (Position, PartitionStatus, PipelineStatus)}
     types = [shown.get(each, each) for each in TYPES]
     _, typed = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return {**typed, **DESCRIBED}
