@@ -143,7 +143,11 @@ _KINDS: Final[Mapping[str, Schema]] = {
         an_object("buckets_path", buckets_path=TEXT),
     ),
 }
-AGGREGATIONS: Final = {**_KINDS, "aggs": ref("Aggregations"), "aggregations": ref("Aggregations")}
+AGGREGATIONS: Final[dict[str, Any]] = {
+    **_KINDS,
+    "aggs": ref("Aggregations"),
+    "aggregations": ref("Aggregations"),
+}
 
 _FORMATTED: Final = list_of(one_of(TEXT, an_object("field", field=FIELD, format=TEXT)))
 SEARCH_BODY: Final = only(
