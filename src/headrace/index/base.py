@@ -175,6 +175,15 @@ class Maintainable(Protocol):
 
 
 @runtime_checkable
+class Resting(Protocol):
+    """An index whose writer holds threads and memory that it can give back while nothing is written."""
+
+    async def rest(self) -> None:
+        """Give them back, if everything is committed; the next write takes them again."""
+        ...
+
+
+@runtime_checkable
 class Applying(Protocol):
     """An index that can tell what became of operations (PROTOCOL 19); one that cannot takes only appends."""
 

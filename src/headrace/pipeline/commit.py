@@ -17,7 +17,7 @@ from headrace.core.errors import Fatal, Retryable, Rewound
 from headrace.core.health import Health, State
 from headrace.core.log import bind, event
 from headrace.core.telemetry import span
-from headrace.index.base import Applying, Index, Maintainable
+from headrace.index.base import Applying, Index, Maintainable, Resting
 from headrace.model import Batch, Outcome, Position, Rejection, Watermarks
 from headrace.pipeline.cadence import Cadence
 from headrace.pipeline.deadletter import DeadLetters, letters
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 DISK_POLL_SECONDS = 0.5
 RETENTION_SECONDS = 60.0
+REST_SECONDS = 30.0
+"""After its last commit an index gives back what its writer holds: a hundred idle ones were 801 threads."""
 
 
 class IndexOwner:
@@ -82,6 +84,7 @@ class IndexOwner:
         self._runs: set[Run] = set()
         self._pending: list[Batch] = []
         self._rewinds = 0
+        self._rests_at = float("inf")
         self._retained_at = guard.clock.monotonic()
 
     # What pipelines call
@@ -169,7 +172,7 @@ class IndexOwner:
     def _wait(self) -> float:
         """Seconds until the next commit is due; infinite with nothing written."""
         if not self._pending:
-            return max(0.0, self._retention_due())
+            return max(0.0, min(self._retention_due(), self._rests_at - self._clock.monotonic()))
         due = self._cadence.due(more=len(self.channel) > 0)
         return max(0.0, due - self._clock.monotonic())
 
@@ -245,6 +248,7 @@ class IndexOwner:
 
     async def _commit(self) -> None:
         if not await self._retain() and not self._pending:
+            await self._rest()
             return
         started = self._clock.monotonic()
         covered = [batch.raw.trace for batch in self._pending]
@@ -252,6 +256,7 @@ class IndexOwner:
             self.watermarks = await self._guard.call(self.index.commit)
         ended = self._clock.monotonic()
         self._cadence.committed(started, ended)
+        self._rests_at = ended + REST_SECONDS
         self._metrics.commit_seconds.labels(index=self.name).observe(ended - started)
         self.progress.committed(self.watermarks)
         done, self._pending = self._pending, []
@@ -287,6 +292,11 @@ class IndexOwner:
         if deleted:
             event(log.info, "index.retained", index=self.name, deleted=deleted)
         return deleted > 0
+
+    async def _rest(self) -> None:
+        if self._clock.monotonic() >= self._rests_at and isinstance(self.index, Resting):
+            self._rests_at = float("inf")
+            await self._guard.call(self.index.rest)
 
     def _durable_records(self) -> Mapping[tuple[str, str], int]:
         return {key: position.record for key, position in self.watermarks.durable.items()}

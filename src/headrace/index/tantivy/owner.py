@@ -56,6 +56,9 @@ class TantivyIndex:
     async def retain(self) -> int:
         return await self._in_thread(self._writer.retain)
 
+    async def rest(self) -> None:
+        await self._in_thread(self._writer.rest)
+
     async def close(self) -> None:
         # Also when cancelled: what is open must not outlive its owner.
         with anyio.CancelScope(shield=True):

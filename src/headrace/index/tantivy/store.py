@@ -17,10 +17,11 @@ from typing import Any, Final
 import msgspec
 import tantivy
 
-from headrace.core.errors import HeadraceError, Retryable, StoreError
+from headrace.core.errors import Retryable, StoreError
 from headrace.core.files import replace_file
 from headrace.fields import Field
 from headrace.index.tantivy.analysis import register_analyzers, tokenizers_of
+from headrace.index.tantivy.options import Settings
 from headrace.index.tantivy.schema import EngineSchema, build, inexact_dates, patch_dates
 
 FORMAT: Final = 1
@@ -121,18 +122,14 @@ def open_engine(directory: Path) -> tantivy.Index:
     return index
 
 
-def open_writer(directory: Path, *, memory: int, threads: int) -> tuple[tantivy.Index, tantivy.IndexWriter]:
-    """The engine's index and the one writer it may have. Raises StoreError, Retryable."""
+def open_writer(index: tantivy.Index, engine: Path, settings: Settings) -> tantivy.IndexWriter:
+    """The one writer that the engine's index in this folder may have. Raises StoreError, Retryable."""
     try:
-        index = open_engine(directory)
-        return index, index.writer(heap_size=memory, num_threads=threads)
-    except HeadraceError:
-        raise
+        return index.writer(heap_size=int(settings.memory), num_threads=settings.threads)
     except (ValueError, OSError) as error:
-        folder = directory / ENGINE
         if "LockBusy" in str(error):
-            raise StoreError(f"{folder} is in use by another process; stop that one first") from error
-        raise Retryable(f"cannot open a writer in {folder}: {error}") from error
+            raise StoreError(f"{engine} is in use by another process; stop that one first") from error
+        raise Retryable(f"cannot open a writer in {engine}: {error}") from error
 
 
 def read_meta(engine: Path) -> dict[str, Any]:

@@ -57,7 +57,7 @@ BAD_REQUEST: Final = 400
 
 
 class Writer:
-    """Holds the lock and the engine's writer of one index from `open` to `close`."""
+    """Holds the lock of one index from `open` to `close`, and the engine's writer from a write to `rest`."""
 
     def __init__(self, name: str, directory: Path, settings: Settings, clock: Clock) -> None:
         fields = check(settings)
@@ -70,6 +70,7 @@ class Writer:
         self._lock = RoleLock(directory, "writer")
         self._index: tantivy.Index | None = None
         self._engine: tantivy.IndexWriter | None = None
+        self._opened = False
         self._merges: Merges
         self._committed: dict[PartitionKey, PositionDocument] = {}
         self._pending: dict[PartitionKey, PositionDocument] = {}
@@ -88,15 +89,15 @@ class Writer:
 
     def open(self) -> Watermarks:
         """Raises StoreError, Retryable."""
-        if self._engine is not None:
-            return watermarks(self._committed.values())
-        self._lock.acquire(wait=0)
-        try:
-            self._prepare()
-            self._revive()
-        except BaseException:
-            self.close()
-            raise
+        if not self._opened:
+            self._lock.acquire(wait=0)
+            try:
+                self._prepare()
+                self._recall()
+            except BaseException:
+                self.close()
+                raise
+            self._opened = True
         return watermarks(self._committed.values())
 
     def _prepare(self) -> None:
@@ -114,8 +115,7 @@ class Writer:
             )
         self.schema = stored.schema
         self._format = RowFormat(self.schema, stored.id, stored.dynamic)
-        if self.schema.degraded:
-            degraded = self.schema.degraded
+        if degraded := self.schema.degraded:
             event(
                 log.warning,
                 "index.field_limit_passed",
@@ -125,24 +125,29 @@ class Writer:
                 first=degraded[0],
             )
 
-    def _revive(self) -> None:
-        """Sweep, open a new engine writer, read what is committed."""
+    def _recall(self) -> tantivy.Index:
+        """Sweep, with no engine's writer open, and read what is committed."""
         self._engine = self._index = None
         sweep(self._folder)
-        index, engine = store.open_writer(
-            self.directory, memory=int(self.settings.memory), threads=self.settings.threads
-        )
+        index = store.open_engine(self.directory)
         documents = read_positions(index, index.searcher())
         self._committed = {document.key: document for document in documents}
         self._forget()
         self._seq = max((document.next_seq for document in documents), default=0)
-        self._index, self._engine = index, engine
-        self._merges = Merges(self.name, self._folder)
+        self._index = index
+        return index
+
+    def rest(self) -> None:
+        """Give the engine's threads and memory back until the next write, if all is committed."""
+        if not self._pending:
+            # The merges that end with it leave files behind: the next write begins with a sweep.
+            self._engine = self._index = None
 
     def close(self) -> None:
         """Forget what is not committed, release memory and lock."""
         # Dropping the engine's writer stops its threads and gives its lock back.
         self._engine = self._index = None
+        self._opened = False
         self._forget()
         self._lock.release()
 
@@ -155,10 +160,10 @@ class Writer:
         return self._guarded(lambda: self._write(batch))
 
     def _ready(self) -> tuple[tantivy.Index, tantivy.IndexWriter]:
-        if self._engine is None or self._index is None:
-            self._revive()
+        if self._engine is None:  # swept just before: the last writer's threads may have ended late
+            self._engine = store.open_writer(self._recall(), self._folder, self.settings)
+            self._merges = Merges(self.name, self._folder)
         assert self._index is not None
-        assert self._engine is not None
         return self._index, self._engine
 
     def _write(self, batch: Batch) -> list[Rejection]:
@@ -347,17 +352,17 @@ class Writer:
         retention = self.settings.retention
         if retention is None:
             return 0
-        self._ready()
-        return self._guarded(self._retain)
+        index = self._index or self._recall()
+        return self._guarded(lambda: self._retain(index))
 
-    def _retain(self) -> int:
-        index, engine = self._ready()
+    def _retain(self, index: tantivy.Index) -> int:
         index.reload()
         assert self.settings.retention is not None
         found = due(index, self._folder, self.settings.retention, self.schema, self._clock.time())
         if found is None:
             return 0
         query, documents = found
+        _, engine = self._ready()
         engine.delete_documents_by_query(query)
         # Deletions alone make a commit as well, and any one position document keeps their number.
         key, committed = next(iter(self._committed.items()))
@@ -383,7 +388,7 @@ class Writer:
         # The failed call's frames still hold the engine's writer, and with it the engine's lock.
         traceback.clear_frames(error.__traceback__)
         try:
-            self._revive()
+            self._recall()
         except (HeadraceError, OSError) as failed:
             # The next write tries again, and says Retryable until it succeeds.
             event(log.warning, "index.writer_not_revived", index=self.name, reason=str(failed))
