@@ -18,6 +18,7 @@ from starlette.responses import Response
 from headrace.buffer.base import Appended, Entry
 from headrace.core.errors import RequestError
 from headrace.serve import requests
+from headrace.serve.doors.principal import CURRENT
 from headrace.serve.push import KEY, TOKEN, Push
 from headrace.serve.responses import PRODUCT
 
@@ -87,7 +88,8 @@ async def keyed(push: Push, request: Request, body: bytes, answering: Answering)
         return await answering(Kept(push, "", 0))
     if not 0 < len(given) <= LONGEST:
         requests.fail(f"an {KEY} has 1 to {LONGEST} characters, found {len(given)}")
-    key = f"{request.method} {request.url.path}\n{given}"
+    who = CURRENT.get()  # one client's answers are not another's
+    key = f"{'' if who is None else who.name} {request.method} {request.url.path}\n{given}"
     checksum = zlib.crc32(body)
     async with push.keys.held(key):
         known = await push.buffer.answer(key)

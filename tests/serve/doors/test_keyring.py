@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from headrace.core.errors import StoreError
 from headrace.layout import keys_file
 from headrace.serve.doors import Keyring, keyfile
+from headrace.serve.doors.principal import Principal
 from headrace.testing import ManualClock
 from serve.doors.table import key
 
@@ -110,3 +111,11 @@ def test_equal_secrets_are_hashed_differently() -> None:
     assert one.hash != other.hash
     assert one.fits("same")
     assert not one.fits("Same")
+
+
+def test_a_key_for_a_data_stream_may_use_what_is_behind_it() -> None:
+    """And nothing that only looks alike."""
+    who = Principal("web", frozenset({"write"}), ("logs-*",))
+    assert who.may_use(".ds-logs-web-2026.11.24-000001")
+    assert not who.may_use(".ds-metrics-web-2026.11.24-000001")
+    assert not who.may_use(".ds-logs-web")

@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 SECURITY: Final = "security_exception"
 
+_BACKING: Final = re.compile(r"\.ds-(.+)-\d{4}\.\d{2}\.\d{2}-\d{6,}")
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -29,8 +31,14 @@ class Principal:
     indexes: tuple[str, ...] = ("*",)
 
     def may_use(self, index: str) -> bool:
-        """By the index's own name, never by an alias's: an alias can be pointed elsewhere by others."""
-        return "*" in self.indexes or any(_matches(pattern, index) for pattern in self.indexes)
+        """By the index's own name, never by an alias's: an alias can be pointed elsewhere by others.
+
+        An index behind a data stream goes by the stream's name as well."""
+        stream = _BACKING.fullmatch(index)
+        names = (index,) if stream is None else (index, stream[1])
+        return "*" in self.indexes or any(
+            _matches(pattern, name) for pattern in self.indexes for name in names
+        )
 
 
 CURRENT: Final[ContextVar[Principal | None]] = ContextVar("headrace_principal", default=None)
