@@ -397,3 +397,12 @@ def test_floats_are_read_to_the_last_bit() -> None:
     numbers = [0.1, 1e-320, 1.7976931348623157e308, 0.30000000000000004, math.pi]
     payload = b"".join(b'{"a":%s}\n' % repr(n).encode() for n in numbers)
     assert numbers == decode(ndjson(), payload).frames[0]["a"].to_list()
+
+
+def test_a_record_of_very_many_keys_costs_only_itself() -> None:
+    """Each key would be a column of its whole batch."""
+    many = json.dumps({f"k{n}": n for n in range(10_001)}).encode()
+    few = json.dumps({f"k{n}": n for n in range(500)}).encode()
+    decoded = decode(ndjson(), b'{"a":1}\n' + many + b"\n" + few + b"\n")
+    assert [("too_many_fields", 1)] == [(found.reason, found.record) for found in decoded.rejections]
+    assert sorted(number for frame in decoded.frames for number in frame[RECORD]) == [0, 2]

@@ -19,6 +19,9 @@ from headrace.model import RECORD, RESERVED, Decoded, RawBatch, Rejection, Texts
 
 LEARN_FROM: Final = 200  # records of a cold decoder's first batch that are looked at one by one
 
+MOST_KEYS: Final = 10_000
+"""Of one record: each is a column for as long as its batch is under way, and costs its pipeline milliseconds."""
+
 Numbered = tuple[int, bytes]
 
 
@@ -102,7 +105,10 @@ class NdjsonDecoder:
         taken = RESERVED.intersection(value)
         if taken:
             raise _Refused("reserved_field", f"field {min(taken)!r} is reserved, rename it before it is sent")
-        if line.count(b'":') != len(value) or b'" :' in line or b'"\t:' in line or b'"\r:' in line:
+        keys = line.count(b'":')
+        if keys > MOST_KEYS:
+            raise _Refused("too_many_fields", f"the record has about {keys:,} keys, at most {MOST_KEYS:,}")
+        if keys != len(value) or b'" :' in line or b'"\t:' in line or b'"\r:' in line:
             _refuse_duplicates(line)
         try:
             return shape_of(value, self._hints)

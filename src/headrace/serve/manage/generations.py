@@ -34,7 +34,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         body = await requests.read_body(request)
         only(body, ("mappings",), "generation")
         if "mappings" in body:
-            an_object(body["mappings"], "mappings")
+            an_object(body, "mappings")
         name = request.path_params["index"]
         generation, told = await regenerate(around, name, body.get("mappings"))
         return acknowledged(request, told, index=name, generation=generation)
