@@ -20,7 +20,7 @@ from headrace.model import RECORD, RESERVED, Decoded, RawBatch, Rejection, Texts
 LEARN_FROM: Final = 200  # records of a cold decoder's first batch that are looked at one by one
 
 MOST_KEYS: Final = 10_000
-"""Of one record: each is a column for as long as its batch is under way, and costs its pipeline milliseconds."""
+"""Of one record: each is a column for as long as its batch is under way, and costs milliseconds."""
 
 Numbered = tuple[int, bytes]
 
