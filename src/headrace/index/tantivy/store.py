@@ -21,7 +21,6 @@ from headrace.core.errors import Retryable, StoreError
 from headrace.core.files import replace_file
 from headrace.fields import Field
 from headrace.index.tantivy.analysis import register_analyzers, tokenizers_of
-from headrace.index.tantivy.options import Settings
 from headrace.index.tantivy.schema import EngineSchema, build, inexact_dates, patch_dates
 
 FORMAT: Final = 1
@@ -102,6 +101,24 @@ def create(directory: Path, description: Description) -> None:
     replace_file(directory / DESCRIPTION, msgspec.json.format(msgspec.json.encode(description)))
 
 
+def made(directory: Path, wanted: Description) -> Description:
+    """The index in `directory`, made if there is none. Raises StoreError where its mapping is another one,
+    Retryable where it cannot be made."""
+    if not exists(directory):
+        try:
+            create(directory, wanted)
+        except OSError as error:
+            raise Retryable(f"cannot make an index in {directory}: {error.strerror}") from error
+    stored = read_description(directory)
+    changes = mapping_changes(stored, wanted)
+    if changes:
+        raise StoreError(
+            f"the mapping of index {wanted.name!r} changed: {'; '.join(changes)}; "
+            "a mapping never changes in place: change it back, or index again under another name"
+        )
+    return stored
+
+
 def open_engine(directory: Path) -> tantivy.Index:
     """The engine's index with our analyzers, its dates known to be exact. Raises StoreError."""
     engine = directory / ENGINE
@@ -122,10 +139,10 @@ def open_engine(directory: Path) -> tantivy.Index:
     return index
 
 
-def open_writer(index: tantivy.Index, engine: Path, settings: Settings) -> tantivy.IndexWriter:
+def open_writer(index: tantivy.Index, engine: Path, memory: int, threads: int) -> tantivy.IndexWriter:
     """The one writer that the engine's index in this folder may have. Raises StoreError, Retryable."""
     try:
-        return index.writer(heap_size=int(settings.memory), num_threads=settings.threads)
+        return index.writer(heap_size=memory, num_threads=threads)
     except (ValueError, OSError) as error:
         if "LockBusy" in str(error):
             raise StoreError(f"{engine} is in use by another process; stop that one first") from error

@@ -18,7 +18,7 @@ import tantivy
 from tantivy import Query
 
 from headrace.core.clock import Clock
-from headrace.core.errors import HeadraceError, Retryable, Rewound, StoreError
+from headrace.core.errors import HeadraceError, Rewound
 from headrace.core.lock import RoleLock
 from headrace.core.log import event
 from headrace.index.tantivy import store
@@ -26,6 +26,7 @@ from headrace.index.tantivy.apply import Application, Known, bare, in_sequence, 
 from headrace.index.tantivy.committed import committed_documents
 from headrace.index.tantivy.feed import Poison, disk_is_full, engine_refused, feed
 from headrace.index.tantivy.given import GIVEN, identified, unfit
+from headrace.index.tantivy.heap import HEAP
 from headrace.index.tantivy.ledger import account, account_operations
 from headrace.index.tantivy.lines import derived_id, digest, line, sequence
 from headrace.index.tantivy.merging import Merges
@@ -101,18 +102,7 @@ class Writer:
         return watermarks(self._committed.values())
 
     def _prepare(self) -> None:
-        if not store.exists(self.directory):
-            try:
-                store.create(self.directory, self.wanted)
-            except OSError as error:
-                raise Retryable(f"cannot make an index in {self.directory}: {error.strerror}") from error
-        stored = store.read_description(self.directory)
-        changes = store.mapping_changes(stored, self.wanted)
-        if changes:
-            raise StoreError(
-                f"the mapping of index {self.name!r} changed: {'; '.join(changes)}; "
-                "a mapping never changes in place: change it back, or index again under another name"
-            )
+        stored = store.made(self.directory, self.wanted)
         self.schema = stored.schema
         self._format = RowFormat(self.schema, stored.id, stored.dynamic)
         if degraded := self.schema.degraded:
@@ -127,7 +117,7 @@ class Writer:
 
     def _recall(self) -> tantivy.Index:
         """Sweep, with no engine's writer open, and read what is committed."""
-        self._engine = self._index = None
+        self._drop()
         sweep(self._folder)
         index = store.open_engine(self.directory)
         documents = read_positions(index, index.searcher())
@@ -137,16 +127,20 @@ class Writer:
         self._index = index
         return index
 
+    def _drop(self) -> None:
+        """Forgotten, the engine's writer stops its threads and gives its lock back."""
+        self._engine = self._index = None
+        HEAP.give_back(self)
+
     def rest(self) -> None:
         """Give the engine's threads and memory back until the next write, if all is committed."""
         if not self._pending:
             # The merges that end with it leave files behind: the next write begins with a sweep.
-            self._engine = self._index = None
+            self._drop()
 
     def close(self) -> None:
         """Forget what is not committed, release memory and lock."""
-        # Dropping the engine's writer stops its threads and gives its lock back.
-        self._engine = self._index = None
+        self._drop()
         self._opened = False
         self._forget()
         self._lock.release()
@@ -161,7 +155,9 @@ class Writer:
 
     def _ready(self) -> tuple[tantivy.Index, tantivy.IndexWriter]:
         if self._engine is None:  # swept just before: the last writer's threads may have ended late
-            self._engine = store.open_writer(self._recall(), self._folder, self.settings)
+            index = self._recall()
+            share = HEAP.take(self, int(self.settings.memory), self.settings.threads)
+            self._engine = store.open_writer(index, self._folder, *share)
             self._merges = Merges(self.name, self._folder)
         assert self._index is not None
         return self._index, self._engine
