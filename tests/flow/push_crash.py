@@ -81,12 +81,19 @@ class PushCampaign:
             for _ in range(self.kills):
                 time.sleep(self.dice.uniform(0.1, 1.2))
                 process = self._kill_something(process)
+            self._until_acknowledged()
         finally:
             self.stopping.set()
             for client in clients:
                 client.join()
         self._drain(process)
         self._compare()
+
+    def _until_acknowledged(self) -> None:
+        """Where kills came so fast that nobody got an answer: what goes on after the last must be counted."""
+        deadline = time.monotonic() + READY_SECONDS
+        while len(self.acknowledged) <= self.kills and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "headrace.cli", "--log-level", "info", "--log-style", "json"]
