@@ -66,6 +66,8 @@ class Service:
     def stop(self) -> None:
         """End it in order; a second call does nothing."""
         self._over.set()
+        if self._sampler.is_alive():
+            self._sampler.join()
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(timeout=60)
@@ -135,7 +137,9 @@ class Service:
             time.sleep(pause)
 
     def _sample(self) -> None:
-        while not self._over.wait(SAMPLE_SECONDS):
+        over = False
+        while not over:  # at least once, however short its life is
+            over = self._over.wait(SAMPLE_SECONDS)
             held = held_bytes(family(self._process.pid), self._shared_before)
             self.peak_bytes = max(self.peak_bytes, held)
             self.samples.append((time.perf_counter() - self._started, held))

@@ -40,7 +40,8 @@ def test_merge_threads_run_at_the_lowest_priority_and_no_other(tmp_path: Path) -
     seen = priorities()
     assert {LOWEST} == {level for name, level in seen.items() if name.startswith(merging.THREADS)}
     mine = os.getpriority(os.PRIO_PROCESS, 0)
-    assert {mine} == {level for name, level in seen.items() if not name.startswith(merging.THREADS)}
+    # Those of indexing end with a commit, and begin with the next document.
+    assert {level for name, level in seen.items() if not name.startswith(merging.THREADS)} <= {mine}
 
 
 def pile_up(folder: Path, segments: int) -> None:
