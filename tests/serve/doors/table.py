@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from headrace.core.health import Health, State
 from headrace.core.metrics import Metrics
@@ -117,7 +117,7 @@ def endpoints(app: Starlette) -> list[Endpoint]:
     found = {
         Endpoint(route.path, method)
         for route in app.routes
-        if isinstance(route, Route) and not isinstance(route, Mount)
+        if isinstance(route, Route)
         for method in route.methods or ()
         if method != "HEAD" or "GET" not in (route.methods or ())
     }
