@@ -137,9 +137,9 @@ class Service:
             time.sleep(pause)
 
     def _sample(self) -> None:
-        over = False
-        while not over:  # at least once, however short its life is
-            over = self._over.wait(SAMPLE_SECONDS)
+        over = False  # the first sample is taken at once: some lives are shorter than the time between two
+        while not over:
             held = held_bytes(family(self._process.pid), self._shared_before)
             self.peak_bytes = max(self.peak_bytes, held)
             self.samples.append((time.perf_counter() - self._started, held))
+            over = self._over.wait(SAMPLE_SECONDS)

@@ -118,3 +118,16 @@ def test_indexes_made_at_run_time_are_there_after_a_restart(tmp_path: Path) -> N
         assert running.ask("/books/_doc/2?refresh=true", {"n": 2}, method="PUT")["result"] == "created"
         assert running.count("books") == 2
         running.until(lambda: len(list((tmp_path / "data" / "indexes").iterdir())) == 2)
+
+
+@pytest.mark.timeout(120)
+def test_more_indexes_are_written_to_in_turn_than_may_be_open_at_once(tmp_path: Path) -> None:
+    """Idle ones make room within seconds, and none has to wait long."""
+    with service(tmp_path, SMALL) as running:
+        running.until_ready()
+        for number in range(24):
+            status, _, answer = running.push(
+                f"/many-{number}/_bulk?refresh=wait_for", '{"index":{}}\n{"n":1}\n'
+            )
+            assert (status, answer["errors"]) == (200, False), answer
+        assert running.ask("/many-*/_count")["count"] == 24

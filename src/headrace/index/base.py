@@ -178,6 +178,11 @@ class Maintainable(Protocol):
 class Resting(Protocol):
     """An index whose writer holds threads and memory that it can give back while nothing is written."""
 
+    @property
+    def crowded(self) -> bool:
+        """Whether others (soon) wait for what it holds."""
+        ...
+
     async def rest(self) -> None:
         """Give them back, if everything is committed; the next write takes them again."""
         ...

@@ -8,6 +8,7 @@ positions; what it still had in the channel is dropped unread.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 
 import anyio
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 DISK_POLL_SECONDS = 0.5
 RETENTION_SECONDS = 60.0
 REST_SECONDS = 30.0
+CROWDED_SECONDS = 1.0
+"""Idle this long, an index rests where others wait for what it holds."""
+
 """After its last commit an index gives back what its writer holds: a hundred idle ones were 801 threads."""
 
 
@@ -172,7 +176,8 @@ class IndexOwner:
     def _wait(self) -> float:
         """Seconds until the next commit is due; infinite with nothing written."""
         if not self._pending:
-            return max(0.0, min(self._retention_due(), self._rests_at - self._clock.monotonic()))
+            rest = self._rests_at - self._clock.monotonic()
+            return max(0.0, min(self._retention_due(), rest, CROWDED_SECONDS if rest < math.inf else rest))
         due = self._cadence.due(more=len(self.channel) > 0)
         return max(0.0, due - self._clock.monotonic())
 
@@ -294,7 +299,10 @@ class IndexOwner:
         return deleted > 0
 
     async def _rest(self) -> None:
-        if self._clock.monotonic() >= self._rests_at and isinstance(self.index, Resting):
+        if not isinstance(self.index, Resting):
+            return
+        sooner = REST_SECONDS - CROWDED_SECONDS if self.index.crowded else 0.0
+        if self._clock.monotonic() >= self._rests_at - sooner:
             self._rests_at = float("inf")
             await self._guard.call(self.index.rest)
 

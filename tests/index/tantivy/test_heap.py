@@ -35,6 +35,15 @@ def test_no_more_are_open_at_once_than_may_be() -> None:
     assert (20 * MB, 1) == heap.take(second, MB * 20, 1)
 
 
+def test_it_is_crowded_before_the_last_place_is_taken() -> None:
+    heap, holders = Heap(total=100 * MB, most=4), [Holder() for _ in range(3)]
+    heap.take(holders[0], MB, 1)
+    assert not heap.crowded
+    for holder in holders[1:]:
+        heap.take(holder, MB, 1)
+    assert heap.crowded
+
+
 def test_whoever_takes_again_holds_one_share() -> None:
     heap, holder = Heap(total=100 * MB, most=1), Holder()
     assert heap.take(holder, 80 * MB, 2) == heap.take(holder, 80 * MB, 2) == (80 * MB, 2)

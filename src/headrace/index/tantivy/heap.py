@@ -44,6 +44,12 @@ class Heap:
             self._shares[holder] = memory
             return memory, max(1, min(threads, memory // LEAST_PER_THREAD))
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so many are open that idle ones should make room."""
+        with self._lock:
+            return len(self._shares) * 4 >= self._most * 3
+
     def give_back(self, holder: object) -> None:
         with self._lock:
             self._shares.pop(holder, None)

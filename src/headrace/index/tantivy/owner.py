@@ -10,6 +10,7 @@ import anyio.to_thread
 
 from headrace.fields import Field
 from headrace.index.base import IndexContext
+from headrace.index.tantivy.heap import HEAP
 from headrace.index.tantivy.options import Settings
 from headrace.index.tantivy.writer import Writer
 from headrace.model import Batch, Outcome, Rejection, Watermarks
@@ -55,6 +56,10 @@ class TantivyIndex:
 
     async def retain(self) -> int:
         return await self._in_thread(self._writer.retain)
+
+    @property
+    def crowded(self) -> bool:
+        return HEAP.crowded
 
     async def rest(self) -> None:
         await self._in_thread(self._writer.rest)
