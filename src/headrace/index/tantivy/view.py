@@ -20,7 +20,6 @@ from headrace.index.query import parse_query, tree, values
 from headrace.index.query.source import filtered, values_at
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy import scored
-from headrace.index.tantivy.aggregations import aggregate
 from headrace.index.tantivy.compiler import compile_query
 from headrace.index.tantivy.highlight import Highlighter, highlighter
 from headrace.index.tantivy.positions import read_positions, watermarks
@@ -63,6 +62,9 @@ class TantivyView:
         total, hits = self._hits(page)
         found = None
         if request.aggregations:
+            # Imported by the first search that asks for some: a service is ready without them.
+            from headrace.index.tantivy.aggregations import aggregate
+
             found = aggregate(
                 self.snapshot,
                 page.all,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from headrace.ingest.base import SourceContext
 from headrace.ingest.http_push import admit
 from headrace.ingest.http_push.options import Settings
-from headrace.ingest.http_push.source import HttpPushSource
+
+if TYPE_CHECKING:
+    from headrace.ingest.http_push.source import HttpPushSource
 
 __all__ = ["Settings", "admit", "create", "examples"]
 
@@ -21,4 +23,7 @@ examples: Final[tuple[dict[str, Any], ...]] = (
 
 def create(settings: Settings, context: SourceContext) -> HttpPushSource:
     """A source over a log of the buffer; touches nothing yet, and needs no buffer to be there."""
+    # The server, which only counts what is pushed, has no use for the reading side.
+    from headrace.ingest.http_push.source import HttpPushSource
+
     return HttpPushSource(settings, context)
