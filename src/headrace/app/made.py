@@ -22,6 +22,7 @@ from headrace.core.errors import ConfigError, Fatal, HeadraceError, StoreError
 from headrace.core.health import State
 from headrace.core.log import event
 from headrace.core.registry import kind
+from headrace.core.together import first_of
 from headrace.layout import catalogue_file, index_directory
 from headrace.model import Position
 from headrace.pipeline import capacities
@@ -77,7 +78,9 @@ class MadeIndexes:
                 self._parts.health.set("catalogue", State.DEGRADED, str(error))
             looked.set()
             with anyio.move_on_after(LOOK_SECONDS):
-                await self._next(supervisor)
+                await first_of([self._told.wait, supervisor.stopped])
+            if self._told.is_set():
+                self._told = anyio.Event()
 
     def keeper(self, uuid: str) -> PipelineKeeper | None:
         """What runs the pipeline of one entry."""
@@ -119,21 +122,6 @@ class MadeIndexes:
             raise
         self._paused[uuid] = self._parts.clock.monotonic() + DECIDE_SECONDS
         event(log.info, "index.regenerated", index=made.name, uuid=uuid, generation=building.generation)
-
-    async def _next(self, supervisor: Supervisor) -> None:
-        async with anyio.create_task_group() as either:
-
-            async def told() -> None:
-                await self._told.wait()
-                self._told = anyio.Event()
-                either.cancel_scope.cancel()
-
-            async def stopped() -> None:
-                await supervisor.stopped()
-                either.cancel_scope.cancel()
-
-            either.start_soon(told)
-            either.start_soon(stopped)
 
     async def _apply(self, catalogue: Catalogue, supervisor: Supervisor) -> None:
         wanted = {made.uuid: made for made in catalogue.indexes.values()}

@@ -126,13 +126,12 @@ class Regeneration:
         frames = tuple(
             each.with_columns(numbers.gather(each[RECORD]).alias(RECORD)) for each in decoded.frames
         )
-        nothing_required = pl.lit(None, dtype=pl.Int64)
         operations = frame.select(
             pl.col("_seq").alias(RECORD),
             pl.lit("index").alias("op"),
             pl.col("_id").alias("id"),
             pl.lit(None, dtype=pl.String).alias("body"),
-            nothing_required.alias("if_seq"),
+            pl.lit(None, dtype=pl.Int64).alias("if_seq"),
             pl.lit(value=False).alias("exact"),
         )
         raw = replace(raw, first_record=int(numbers[0]), operations=Operations(operations))

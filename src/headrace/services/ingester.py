@@ -6,7 +6,6 @@ import contextlib
 import logging
 from collections.abc import Sequence
 
-import anyio
 import msgspec
 
 from headrace.app import Ingester, build_ingester, own_interrupts
@@ -18,6 +17,7 @@ from headrace.core.health import Health, State
 from headrace.core.lock import RoleLock
 from headrace.core.log import event
 from headrace.core.metrics import Metrics
+from headrace.core.together import first_of
 from headrace.core.watch import BreakerStatus
 from headrace.layout import run_directory, socket_path
 from headrace.model import Json, Ledger, Outcome, PartitionKey
@@ -138,22 +138,15 @@ class PushedView:
     async def until(self, key: PartitionKey, record: int, *, visible: bool, force: bool) -> None:
         keeper = await self._keeper(key)
         progress = keeper.owner.progress
-        async with anyio.create_task_group() as either:
 
-            async def failed() -> None:
-                await keeper.ended.wait()
-                either.cancel_scope.cancel()
+        async def reached() -> None:
+            await progress.until(key, record)
+            if visible and force and not progress.reached(key, record, visible=True):
+                with contextlib.suppress(Fatal):  # told below, with the keeper's own reason
+                    await keeper.owner.flush()
+            await progress.until(key, record, visible=visible)
 
-            async def reached() -> None:
-                await progress.until(key, record)
-                if visible and force and not progress.reached(key, record, visible=True):
-                    with contextlib.suppress(Fatal):  # told below, with the keeper's own reason
-                        await keeper.owner.flush()
-                await progress.until(key, record, visible=visible)
-                either.cancel_scope.cancel()
-
-            either.start_soon(failed)
-            either.start_soon(reached)
+        await first_of([keeper.ended.wait, reached])
         if not progress.reached(key, record, visible=visible):
             raise Fatal(str(keeper.error or keeper.owner.error or "it was stopped"))
 

@@ -84,17 +84,16 @@ class WritePath:
             path._wake.close()
             path.indices.close()
 
-    async def _try_to_open(self) -> bool:
+    async def _try_to_open(self) -> None:
         try:
             await anyio.to_thread.run_sync(self._subscribe)
             await self.buffer.open()
         except Retryable as error:
             self.closed_for = f"waiting: {error}"
             self._health.set("buffer", State.DEGRADED, self.closed_for)
-            return False
+            return
         self.closed_for = ""
         self._health.set("buffer", State.READY)
-        return True
 
     def _subscribe(self) -> None:
         """Raises Retryable."""
