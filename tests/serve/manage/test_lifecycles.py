@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from starlette.testclient import TestClient
 
+from headrace.serve.manage.base import warning
+
 POLICY = {"policy": {"phases": {"delete": {"min_age": "30d", "actions": {"delete": {}}}}}}
 
 
@@ -26,3 +28,9 @@ def test_a_policy_is_kept_and_said_not_to_be_carried_out(client: TestClient) -> 
 def test_a_wrong_policy_is_refused(client: TestClient) -> None:
     assert 400 == client.put("/_ilm/policy/p", json={"phases": {}}).status_code
     assert 400 == client.post("/_ilm/start").status_code
+
+
+def test_any_name_can_be_in_a_warning() -> None:
+    """A header holds no control character and nothing beyond Latin: found by the drawn requests."""
+    told = warning(['policy [¡\x04\x7f€😀\ud8fd] is "kept"\n'])["Warning"]
+    assert "299 Headrace \"policy [\\xa1\\x04\\x7f\\u20ac\\U0001f600\\ud8fd] is 'kept'\"" == told

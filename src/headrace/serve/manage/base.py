@@ -101,13 +101,18 @@ def warning(texts: Sequence[str]) -> dict[str, str]:
     """The `Warning` header of RFC 7234, one value each; empty for none."""
     values: list[str] = []
     for text in texts:
-        plain = " ".join(text.replace('"', "'").replace("\\", "/").split())
-        value = f'299 Headrace "{plain.encode("ascii", "backslashreplace").decode()}"'
+        value = f'299 Headrace "{_plain(text)}"'
         if len(value) + sum(map(len, values)) > LONGEST_WARNING:
             values.append(f'299 Headrace "{len(texts) - len(values)} more are in the body"')
             break
         values.append(value)
     return {"Warning": ", ".join(values)} if values else {}
+
+
+def _plain(text: str) -> str:
+    """What a quoted text of a header may hold: names in it are a client's, so any character may come."""
+    words = " ".join(text.replace('"', "'").replace("\\", "/").split())
+    return "".join(each if " " <= each <= "~" else each.encode("unicode_escape").decode() for each in words)
 
 
 def an_object(body: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -166,6 +166,13 @@ OPERATIONS: Final[Operations] = {
         failures=_WITHOUT_404,
     ),
     **_template("Templates that new indexes are made from", "GET", "GET /{name}"),
+    **_manage(
+        "A template of the older kind",
+        "GET /_template/{name}",
+        parameters=templates.KNOWN,
+        answers={200: Answer(OBJECT), 404: Answer(OBJECT, "There is none")},
+        failures=_WITHOUT_404,
+    ),
     **_template(
         "Keep a template",
         "PUT /{name}",
