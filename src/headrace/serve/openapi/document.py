@@ -9,7 +9,7 @@ from typing import Any, Final
 from starlette.routing import BaseRoute, Mount, Route
 
 from headrace import __version__
-from headrace.serve.openapi import managing, parameters, searching, service, watching, writing
+from headrace.serve.openapi import managing, parameters, searching, security, service, watching, writing
 from headrace.serve.openapi.operation import REASONS, Answer, Body, Operation, Operations, ref
 from headrace.serve.openapi.schemas import components
 
@@ -23,6 +23,9 @@ DESCRIBED: Final[Operations] = {
 
 FORWARD: Final = "/api/{path}"
 """The route that passes on what only the ingester knows: described by what it stands for."""
+
+_TOLD: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+"""Headers of failures."""
 
 TAGS: Final = {
     "search": "Search, as Elasticsearch has it",
@@ -39,16 +42,21 @@ TAGS: Final = {
 
 def places(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str]]:
     """Method and path of everything that is served, what is forwarded in the place of its route."""
+    return ((method, path) for method, path, _ in _served(routes))
+
+
+def _served(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, str]]:
+    """Also the template of the route behind each."""
     for route in routes:
         if not isinstance(route, Route):
             continue
         if route.path_format == FORWARD:
-            yield from ((method, path) for method, _, path in map(_parted, service.FORWARDED))
+            yield from ((method, path, route.path) for method, _, path in map(_parted, service.FORWARDED))
             continue
         methods = route.methods or set()
         for method in sorted(methods):
             if method != "HEAD" or "GET" not in methods:
-                yield method, route.path_format
+                yield method, route.path_format, route.path
 
 
 def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
@@ -59,26 +67,33 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
     }
     paths: dict[str, dict[str, Any]] = {}
     taken: set[tuple[str, str]] = set()
-    for method, path in dict.fromkeys(places(routes)):
+    for method, path, template in dict.fromkeys(_served(routes)):
         item = paths.setdefault(path, {})
         if (method, path) in prefixes:
             item["servers"] = [{"url": "/"}, {"url": prefixes[method, path]}]
         operation = DESCRIBED.get(f"{method} {path}") or Operation("other", f"{method} {path}")
         taken.update(_parameters(path, operation))
-        item[method.lower()] = _operation(method, path, operation)
+        item[method.lower()] = {
+            **_operation(method, path, operation),
+            "security": security.required(method, template),
+        }
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Headrace",
             "version": __version__,
             "summary": "Ingest, transform, index exactly once, and serve",
-            "description": "The data API is what clients need of Elasticsearch's. A GET also answers HEAD.",
+            "description": (
+                "The data API is what clients need of Elasticsearch's. A GET also answers HEAD. "
+                + security.WORDS
+            ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
+            "securitySchemes": security.SCHEMES,
             "schemas": components(),
             "parameters": {
                 f"{where}.{name}": parameters.described(where, name) for where, name in sorted(taken)
@@ -131,9 +146,7 @@ def _body(body: Body) -> dict[str, Any]:
 
 def _responses(operation: Operation) -> dict[str, Any]:
     answers: dict[int, Answer] = {
-        status: Answer(
-            ref("Error"), REASONS[status], headers=("Retry-After",) if status in (429, 503) else ()
-        )
+        status: Answer(ref("Error"), REASONS[status], headers=_TOLD.get(status, ()))
         for status in operation.failures
     }
     answers |= operation.answers

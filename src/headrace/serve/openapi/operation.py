@@ -15,7 +15,9 @@ NDJSON: Final = "application/x-ndjson"
 ARROW: Final = "application/vnd.apache.arrow.stream"
 TEXT: Final = "text/plain"
 
-DOOR: Final = (401, 403, 429)
+BUSY: Final = (429,)
+"""How everything can fail: more than a server takes at once, or than one may ask."""
+DOOR: Final = (401, 403, *BUSY)
 """How everything that asks for a key can fail, where there are keys."""
 
 READ: Final = (400, 404, 406, 408, 413, 415, 503, *DOOR)

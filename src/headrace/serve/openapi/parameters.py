@@ -199,6 +199,7 @@ ANSWERED: Final[dict[str, tuple[Schema, str]]] = {
     "Headrace-Token": (TEXT, "Give it to a search as `after`, and it sees this write."),
     "Headrace-Freshness": (TEXT, "How far each index is searchable, as JSON."),
     "Location": (TEXT, "The path of the document."),
+    "WWW-Authenticate": (TEXT, "The ways to say who one is."),
     "Retry-After": (COUNT, "Seconds after which to try again."),
     "X-Elastic-Product": (TEXT, "`Elasticsearch`, by which its clients know what they may speak."),
 }

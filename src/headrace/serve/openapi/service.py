@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from headrace.serve.openapi.operation import ADMIN, Answer, Body, Operation, Operations, ref, spread
+from headrace.serve.openapi.operation import (
+    ADMIN,
+    BUSY,
+    DOOR,
+    Answer,
+    Body,
+    Operation,
+    Operations,
+    ref,
+    spread,
+)
 from headrace.serve.openapi.schemas import OBJECT, TEXT, WHOLE, an_object, list_of
 
 HTML: Final = "text/html"
@@ -58,29 +68,29 @@ FORWARDED: Final[Operations] = {
 
 OPERATIONS: Final[Operations] = {
     "GET /health/live": Operation(
-        "service", "Whether the process answers", answers={200: Answer(OBJECT)}, failures=()
+        "service", "Whether the process answers", answers={200: Answer(OBJECT)}, failures=BUSY
     ),
     "GET /health/ready": Operation(
         "service",
         "Whether the service works, with reasons",
         answers={200: Answer(_READY, "It serves"), 503: Answer(_READY, "It does not, for these reasons")},
-        failures=(),
+        failures=BUSY,
     ),
     "GET /metrics": Operation(
         "service",
         "Metrics of both processes",
         answers={200: Answer(None, "Prometheus's text format", ("text/plain",))},
-        failures=(),
+        failures=DOOR,
     ),
-    "GET /openapi.json": Operation("service", "This document", answers={200: Answer(OBJECT)}, failures=()),
+    "GET /openapi.json": Operation("service", "This document", answers={200: Answer(OBJECT)}, failures=DOOR),
     "GET /": Operation(
         "service",
         "What this is, to clients; the search page, to browsers",
         answers={200: Answer(_BANNER, kinds=("application/json", HTML))},
-        failures=(),
+        failures=DOOR,
     ),
     **spread(
-        Operation("page", "The search page", answers={200: _PAGE}, failures=(404,)),
+        Operation("page", "The search page", answers={200: _PAGE}, failures=(404, *BUSY)),
         "GET /ui/",
         "GET /ui/{name}",
     ),

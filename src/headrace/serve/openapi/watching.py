@@ -7,6 +7,7 @@ from typing import Final
 from headrace.serve import analyze, cat, judging
 from headrace.serve.manage import statistics
 from headrace.serve.openapi.operation import (
+    DOOR,
     JSON,
     MANAGE,
     READ,
@@ -50,7 +51,7 @@ def _refused() -> dict[str, Operation]:
     }
     found: dict[str, Operation] = {}
     for name, (what, instead) in statistics.REFUSED.items():
-        told = Operation("manage", f"Refused: {what}; {instead}", failures=(400,))
+        told = Operation("manage", f"Refused: {what}; {instead}", failures=(400, *DOOR))
         for path in places[name]:
             methods = ("PUT", "POST") if "{target}" in path else _BOTH
             found |= spread(told, *(f"{method} {path}" for method in methods))
