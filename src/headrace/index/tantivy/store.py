@@ -21,7 +21,7 @@ from headrace.core.errors import Retryable, StoreError
 from headrace.core.files import replace_file
 from headrace.fields import Field
 from headrace.index.tantivy.analysis import register_analyzers, tokenizers_of
-from headrace.index.tantivy.schema import EngineSchema, build, inexact_dates, patch_dates
+from headrace.index.tantivy.schema import POSITION, EngineSchema, build, inexact_dates, patch_dates
 
 FORMAT: Final = 1
 DESCRIPTION: Final = "index.json"
@@ -142,11 +142,23 @@ def open_engine(directory: Path) -> tantivy.Index:
 def open_writer(index: tantivy.Index, engine: Path, memory: int, threads: int) -> tantivy.IndexWriter:
     """The one writer that the engine's index in this folder may have. Raises StoreError, Retryable."""
     try:
-        return index.writer(heap_size=memory, num_threads=threads)
+        writer = index.writer(heap_size=memory, num_threads=threads)
+        _spend_first_number(writer)
     except (ValueError, OSError) as error:
         if "LockBusy" in str(error):
             raise StoreError(f"{engine} is in use by another process; stop that one first") from error
         raise Retryable(f"cannot open a writer in {engine}: {error}") from error
+    return writer
+
+
+def _spend_first_number(writer: tantivy.IndexWriter) -> None:
+    """Let the first operation of a writer be one that matters to nobody.
+
+    It gets the number (opstamp) of the last commit again. A merge of committed segments takes all deletes up
+    to that number, so a real one would be in it before its commit; and a segment that the last commit deleted
+    from counts as up to date and is left out, so what is deleted there comes back when the merge ends.
+    """
+    writer.delete_documents_by_term(POSITION, "")
 
 
 def read_meta(engine: Path) -> dict[str, Any]:
