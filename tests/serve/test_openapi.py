@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from described import Nothing, made, server
 from headrace.core.metrics import Metrics
@@ -86,6 +86,16 @@ def test_the_data_api_is_also_under_its_prefix() -> None:
     paths = made()["paths"]
     assert [{"url": "/"}, {"url": "/es"}] == paths["/{index}/_search"]["servers"]
     assert "servers" not in paths["/api/buffer"]
+
+
+def test_what_is_below_the_prefix_are_the_same_routes() -> None:
+    """So whatever is shown of one is shown of the other."""
+    routes = server().routes
+    (mount,) = (route for route in routes if isinstance(route, Mount))
+    assert "/es" == mount.path
+    assert 100 < len(mount.routes)
+    own = {id(route) for route in routes}
+    assert [] == [route for route in mount.routes if id(route) not in own]
 
 
 def test_every_key_of_a_search_is_described() -> None:
