@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from starlette.testclient import TestClient
 
 from headrace.serve.manage.base import warning
@@ -28,6 +29,26 @@ def test_a_policy_is_kept_and_said_not_to_be_carried_out(client: TestClient) -> 
 def test_a_wrong_policy_is_refused(client: TestClient) -> None:
     assert 400 == client.put("/_ilm/policy/p", json={"phases": {}}).status_code
     assert 400 == client.post("/_ilm/start").status_code
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("a,b", "must not contain ','"),
+        ("a b", "must not contain spaces"),
+        ("_a", "must not start with '_'"),
+        ("é" * 128, "name is too long, (256 > 255)"),
+    ],
+)
+def test_a_policy_that_could_not_be_asked_for_again_is_refused(
+    client: TestClient, name: str, says: str
+) -> None:
+    answer = client.put(f"/_ilm/policy/{name}", json=POLICY)
+    assert (400, f"invalid policy name [{name}]: {says}") == (
+        answer.status_code,
+        answer.json()["error"]["reason"],
+    )
+    assert {} == client.get("/_ilm/policy").json()
 
 
 def test_any_name_can_be_in_a_warning() -> None:

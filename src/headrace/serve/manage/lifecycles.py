@@ -32,6 +32,9 @@ NOT_DONE: Final = (
     "configuration"
 )
 
+LONGEST_NAME: Final = 255
+"""Bytes, as Elasticsearch has it."""
+
 
 def routes(around: Surroundings) -> list[BaseRoute]:
     indices = around.indices
@@ -42,6 +45,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
     async def put(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
         name, body = request.path_params["name"], await requests.read_body(request)
+        _check_name(name)
         only(body, ("policy",), "a lifecycle policy")
         policy = an_object(body, "policy")
         an_object(policy, "phases")
@@ -106,6 +110,20 @@ def _check(known: dict[str, dict[str, Any]], names: list[str]) -> None:
     for name in names:
         if name not in known:
             raise RequestError(404, "resource_not_found_exception", f"Lifecycle policy not found: {name}")
+
+
+def _check_name(name: str) -> None:
+    """One that could not be asked for again is none: a comma stands between names. Raises RequestError."""
+    wrong = f"invalid policy name [{name}]: "
+    if "," in name:
+        requests.fail(f"{wrong}must not contain ','")
+    if " " in name:
+        requests.fail(f"{wrong}must not contain spaces")
+    if name.startswith("_"):
+        requests.fail(f"{wrong}must not start with '_'")
+    size = len(name.encode(errors="replace"))
+    if size > LONGEST_NAME:
+        requests.fail(f"{wrong}name is too long, ({size} > {LONGEST_NAME})")
 
 
 def _now() -> str:
