@@ -143,10 +143,14 @@ class PlacedIndices(ABC):
             now=self._now(),
         )
 
+    def dated(self, name: str) -> str:
+        """A name with the dates of now filled in. Raises RequestError 400."""
+        return dated(name, self._now())
+
     def check_allowed(self, expression: str) -> None:
         """Whether whoever asks may use all indexes that are named outright. Raises RequestError 403."""
         if in_use():
-            parts = ",".join(dated(part.strip(), self._now()) for part in expression.split(","))
+            parts = ",".join(self.dated(part.strip()) for part in expression.split(","))
             require_named(parts, self.places(), self.catalogue.aliases)
 
     def resolve(

@@ -213,6 +213,14 @@ class TestIndexes:
         client.put("/logs-2026.11.24")
         assert ["logs-2026.11.24"] == list(client.get("/%3Clogs-%7Bnow%2Fd%7D%3E").json())
 
+    def test_one_is_made_and_deleted_under_a_name_with_a_date_in_it(self, client: TestClient) -> None:
+        """Logstash and Fluentd make the first index of their alias like this."""
+        path = "/%3Capp-%7Bnow%2Fd%7D-000001%3E"
+        assert "app-2026.11.24-000001" == client.put(path).json()["index"]
+        refused(client.put(path), 400, "resource_already_exists_exception", "app-2026.11.24-000001")
+        assert client.delete(path).json()["acknowledged"]
+        assert 404 == client.head("/app-2026.11.24-000001").status_code
+
     def test_an_index_is_not_closed(self, client: TestClient) -> None:
         refused(client.post("/files/_close"), 400, "illegal_argument_exception", "closing an index is not")
         assert client.post("/files/_open").json()["acknowledged"]

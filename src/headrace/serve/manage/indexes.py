@@ -39,7 +39,7 @@ KIND = "tantivy"
 def routes(around: Surroundings) -> list[BaseRoute]:
     async def make(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
-        name = request.path_params["index"]
+        name = around.indices.dated(request.path_params["index"])
         given = await requests.read_body(request)
         only(given, ("settings", "mappings", "aliases"), "create index")
         new, not_honoured = await _templated(around.indices, name, given)
@@ -111,7 +111,7 @@ async def _templated(indices: PlacedIndices, name: str, given: Mapping[str, Any]
 
 def to_drop(indices: PlacedIndices, expression: str, *, lenient: bool) -> list[str]:
     """The indexes that a DELETE names, each by its own name. Raises RequestError."""
-    names = [name.strip() for name in expression.split(",")]
+    names = [indices.dated(name.strip()) for name in expression.split(",")]
     if any("*" in name or name in ("_all", "") for name in names):
         reason = "Wildcard expressions or all indices are not allowed"
         raise RequestError(400, "illegal_argument_exception", reason)
