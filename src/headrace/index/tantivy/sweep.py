@@ -43,7 +43,7 @@ def leftovers(engine: Path, meta: Mapping[str, Any]) -> list[str]:
     return sorted(
         path.name
         for path in engine.iterdir()
-        if path.name not in KEPT and _OURS.fullmatch(path.name) and not _belongs(path.name, named)
+        if path.name not in KEPT and _OURS.fullmatch(path.name) and not belongs(path.name, named)
     )
 
 
@@ -55,9 +55,12 @@ def named_files(meta: Mapping[str, Any]) -> dict[str, int | None]:
     }
 
 
-def _belongs(name: str, named: Mapping[str, int | None]) -> bool:
+def belongs(name: str, named: Mapping[str, int | None] | None) -> bool:
+    """Whether this is a file of the named segments (see `named_files`); of any segment where None is given."""
     parsed = _SEGMENT_FILE.fullmatch(name)
-    if parsed is None or parsed[1] not in named:
+    if parsed is None or named is None:
+        return parsed is not None
+    if parsed[1] not in named:
         return False
     if parsed[3] == "del":
         return parsed[2] is not None and int(parsed[2]) == named[parsed[1]]
@@ -75,7 +78,7 @@ def _delete(path: Path) -> bool:
 def _manage(engine: Path, meta: Mapping[str, Any]) -> None:
     """List what is there for the engine's own collection of garbage. On a full disk the old list will do."""
     named = named_files(meta)
-    files = sorted(path.name for path in engine.iterdir() if _belongs(path.name, named))
+    files = sorted(path.name for path in engine.iterdir() if belongs(path.name, named))
     wanted = sorted([META, *files])
     try:
         if managed_files(engine) != wanted:
