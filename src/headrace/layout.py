@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def indexes_directory(data_dir: Path) -> Path:
+    return data_dir / "indexes"
+
+
 def index_directory(data_dir: Path, name: str) -> Path:
-    return data_dir / "indexes" / name
+    return indexes_directory(data_dir) / name
 
 
 def dead_letter_file(data_dir: Path) -> Path:

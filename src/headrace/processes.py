@@ -1,6 +1,6 @@
-"""The parent of `headrace run`: starts ingester and server, restarts what dies, passes signals on.
+"""The parent of `headrace run`: starts ingester, server and settler, restarts what dies, passes signals on.
 
-Light on purpose: it imports neither the engine nor the frames, so that both children start at once. A child
+Light on purpose: it imports neither the engine nor the frames, so that the children start at once. A child
 never outlives it: the kernel signals the child when its parent dies, and the pipe between them ends.
 """
 
@@ -22,7 +22,7 @@ from headrace.core.log import event
 
 log = logging.getLogger(__name__)
 
-ROLES = ("ingester", "server")
+ROLES = ("ingester", "server", "settler")
 PARENT_PIPE = "HEADRACE_PARENT_PIPE"
 """Environment variable with the descriptor of a pipe that ends when the parent does."""
 

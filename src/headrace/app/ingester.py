@@ -11,7 +11,7 @@ import anyio
 import polars as pl
 
 from headrace.app.made import MadeIndexes
-from headrace.app.parts import Parts, make_index, make_source
+from headrace.app.parts import Parts, is_pushed, make_index, make_source
 from headrace.core.clock import Clock, SystemClock
 from headrace.core.dependency import Dependencies
 from headrace.core.errors import Retryable
@@ -89,20 +89,25 @@ def build_ingester(
     indexes: Mapping[str, Index] | None = None,
     policy: RetryPolicy = FOREVER,
     once: bool = False,
+    settled: bool = False,
 ) -> Ingester:
     """Make every component of the configuration and wire them up. Raises ConfigError.
 
     `sources` (by pipeline) and `indexes` (by name) stand in for configured ones: frames in memory, tests.
-    `once` tells the sources that this is a single pass (`run(until_finished=True)`).
+    `once` tells the sources that this is a single pass (`run(until_finished=True)`). `settled` says that a
+    settler runs beside, so that indexes may keep their newest commits in memory.
     """
     sources, indexes = sources or {}, indexes or {}
     clock = clock or SystemClock()
-    parts = Parts(settings, metrics=metrics, health=health, clock=clock, policy=policy)
+    parts = Parts(settings, metrics=metrics, health=health, clock=clock, policy=policy, settled=settled)
     made = MadeIndexes(parts)
     owners: dict[str, IndexOwner] = {}
     for config in settings.indexes.values():
         feeding = [p for p in settings.pipelines.values() if p.index == config.name]
-        index = indexes.get(config.name) or make_index(config, settings, clock)
+        pushed = is_pushed(settings, config.name)
+        index = indexes.get(config.name) or make_index(
+            config, settings, clock, settled=settled, pushed=pushed
+        )
         owners[config.name] = parts.owner(config.name, index, [*feeding, *made.feeding(config.name)])
     keepers = []
     for pipeline in settings.pipelines.values():

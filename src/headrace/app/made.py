@@ -170,7 +170,7 @@ class MadeIndexes:
                 kind("index", made.kind).settings_type, made.options, ("catalogue", made.name), {}
             )
             config = IndexConfig(made.name, made.kind, options)
-            index = make_index(config, settings, parts.clock, folder=made.folder)
+            index = make_index(config, settings, parts.clock, made.folder, settled=parts.settled)
             owner = parts.owner(made.name, index, [pipeline])
         source = make_source(pipeline, settings, owner.index, parts.clock, once=supervisor.once)
         keeper = parts.keeper(pipeline, source, owner)

@@ -38,11 +38,32 @@ TRANSFORM_THREADS = 2
 """Batches decoded and transformed at once, over all pipelines: one per core of a small machine."""
 
 
-def make_index(config: IndexConfig, settings: Settings, clock: Clock, folder: str | None = None) -> Index:
-    """The writing side of an index, not opened; its folder is called as it is, unless said otherwise."""
-    context = IndexContext(config.name, index_directory(settings.data_dir, folder or config.name), clock)
+def make_index(
+    config: IndexConfig,
+    settings: Settings,
+    clock: Clock,
+    folder: str | None = None,
+    *,
+    settled: bool = False,
+    pushed: bool = True,
+) -> Index:
+    """The writing side of an index, not opened; its folder is called as it is, unless said otherwise.
+
+    settled: another process settles what is in memory; pushed: only pushes feed it"""
+    context = IndexContext(
+        config.name,
+        index_directory(settings.data_dir, folder or config.name),
+        clock,
+        live_bytes=int(settings.memory.live) if settled else 0,
+        pushed=pushed,
+    )
     index: Index = _create("index", config.kind, config.options, context)
     return index
+
+
+def is_pushed(settings: Settings, index: str) -> bool:
+    """Whether only pushes feed an index of the configuration: those of its pipelines, or to its name."""
+    return all(each.source_kind == "http_push" for each in settings.pipelines.values() if each.index == index)
 
 
 def make_source(
@@ -74,9 +95,17 @@ class Parts:
     """What owners and pipelines share: clock, budget, dead letters, breakers, threads, flags."""
 
     def __init__(
-        self, settings: Settings, *, metrics: Metrics, health: Health, clock: Clock, policy: RetryPolicy
+        self,
+        settings: Settings,
+        *,
+        metrics: Metrics,
+        health: Health,
+        clock: Clock,
+        policy: RetryPolicy,
+        settled: bool = False,
     ) -> None:
         self.settings = settings
+        self.settled = settled
         self.metrics = metrics
         self.health = health
         self.clock = clock

@@ -12,14 +12,15 @@ import click
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--only",
-    type=click.Choice(["ingester", "server"]),
-    help="Run one service in this process instead of both under a parent.",
+    type=click.Choice(["ingester", "server", "settler"]),
+    help="Run one service in this process instead of all under a parent.",
 )
+@click.option("--settled", is_flag=True, hidden=True)
 @click.option(
     "--once", is_flag=True, help="Stop when every pipeline has read all there is (with --only ingester)."
 )
 @click.pass_context
-def run(context: click.Context, config: Path, only: str | None, once: bool) -> None:
+def run(context: click.Context, config: Path, only: str | None, once: bool, settled: bool) -> None:
     """Run the pipelines of CONFIG and serve their indexes.
 
     Stops on SIGTERM or Ctrl-C after committing what was read (within drain_timeout); a second signal
@@ -27,19 +28,21 @@ def run(context: click.Context, config: Path, only: str | None, once: bool) -> N
     """
     if only is None:
         context.exit(_run_family(config, once=once))
-    _run_one(config, only, once=once)
+    _run_one(config, only, once=once, settled=settled)
 
 
 def _run_family(config: Path, *, once: bool) -> int:
     from headrace.processes import ROLES, Family
 
     base = [sys.executable, "-m", "headrace.cli", *_log_options(), "run", str(config)]
-    extra = {"ingester": ["--once"] if once else []}
-    commands = {role: [*base, "--only", role, *extra.get(role, [])] for role in ROLES}
+    # A single pass has nobody who waits for each record: its commits go to the disk at once.
+    extra = {"ingester": ["--once"] if once else ["--settled"]}
+    roles = [role for role in ROLES if not (once and role == "settler")]
+    commands = {role: [*base, "--only", role, *extra.get(role, [])] for role in roles}
     return Family(commands, once=once).run()
 
 
-def _run_one(config: Path, role: str, *, once: bool) -> None:
+def _run_one(config: Path, role: str, *, once: bool, settled: bool) -> None:
     from headrace.core.errors import ConfigError
     from headrace.processes import CONFIG_ERROR, die_with_parent
 
@@ -51,11 +54,11 @@ def _run_one(config: Path, role: str, *, once: bool) -> None:
     try:
         settings = load(config)
     except ConfigError:
-        if has_sibling and role == "server":
+        if has_sibling and role != "ingester":
             sys.exit(CONFIG_ERROR)  # the ingester is saying the same in this moment
         raise
     configure_log(style=settings.log.style, level=settings.log.level)
-    run_role(role, settings, once=once)
+    run_role(role, settings, once=once, settled=settled)
 
 
 def _log_options() -> list[str]:

@@ -80,14 +80,21 @@ class Rewound(HeadraceError):
 
     `positions` maps (pipeline, partition) to the committed position to resume after; a partition that is
     missing resumes at its start. Raised to every pipeline that feeds the index. `disk_full` says that
-    this was the cause: nothing will get better before there is space.
+    this was the cause: nothing will get better before there is space. `durable` is how far a power loss would
+    go back, where that is less.
     """
 
     def __init__(
-        self, message: str, positions: Mapping[tuple[str, str], Position], *, disk_full: bool = False
+        self,
+        message: str,
+        positions: Mapping[tuple[str, str], Position],
+        *,
+        disk_full: bool = False,
+        durable: Mapping[tuple[str, str], Position] | None = None,
     ) -> None:
         super().__init__(message)
         self.positions = positions
+        self.durable = positions if durable is None else durable
         self.disk_full = disk_full
 
 

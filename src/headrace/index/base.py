@@ -11,16 +11,23 @@ import polars as pl
 
 from headrace.core.clock import Clock
 from headrace.fields import Field
-from headrace.model import Batch, Json, Outcome, Rejection, Watermarks
+from headrace.model import Batch, Json, Outcome, PartitionKey, Rejection, Watermarks
 
 
 @dataclass(frozen=True, slots=True)
 class IndexContext:
-    """What an index is told: its name and the folder that is its own."""
+    """What an index is told: its name and the folder that is its own.
+
+    live_bytes: memory that all indexes of this process may use for files which another process settles on
+                disk; 0 where nobody does
+    pushed:     only pushes feed it: whoever sends a record may wait for it to be found
+    """
 
     name: str
     directory: Path
     clock: Clock
+    live_bytes: int = 0
+    pushed: bool = False
 
 
 class Index(Protocol):
@@ -185,6 +192,32 @@ class Resting(Protocol):
 
     async def rest(self) -> None:
         """Give them back, if everything is committed; the next write takes them again."""
+        ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """An index whose commits are visible at once, and durable a little later."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is so now: ask `settled` from time to time."""
+        ...
+
+    @property
+    def catching_up(self) -> str:
+        """Why the index is not searched yet, after a power loss; empty where it is."""
+        ...
+
+    async def settled(self) -> Watermarks:
+        """Both watermarks now. Raises Rewound where what was visible is gone."""
+        ...
+
+    async def promise(self, key: PartitionKey, record: int) -> bool:
+        """Before somebody is told that all below a visible record is: after a power loss the index is not
+        searched until it has come that far again. False where it was lost in this moment.
+
+        From any task. Raises Fatal where that cannot be noted."""
         ...
 
 

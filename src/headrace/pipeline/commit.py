@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 
 import anyio
 
@@ -18,8 +17,8 @@ from headrace.core.errors import Fatal, Retryable, Rewound
 from headrace.core.health import Health, State
 from headrace.core.log import bind, event
 from headrace.core.telemetry import span
-from headrace.index.base import Applying, Index, Maintainable, Resting
-from headrace.model import Batch, Outcome, Position, Rejection, Watermarks
+from headrace.index.base import Applying, Index, Maintainable, Resting, Settling
+from headrace.model import Batch, Outcome, PartitionKey, Position, Rejection, Watermarks
 from headrace.pipeline.cadence import Cadence
 from headrace.pipeline.deadletter import DeadLetters, letters
 from headrace.pipeline.delivery import (
@@ -34,7 +33,7 @@ from headrace.pipeline.delivery import (
     with_originals,
 )
 from headrace.pipeline.guard import Guard, backoff
-from headrace.pipeline.progress import Progress
+from headrace.pipeline.progress import Progress, positions_of, records_of
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +44,13 @@ CROWDED_SECONDS = 1.0
 """Idle this long, an index rests where others wait for what it holds."""
 
 """After its last commit an index gives back what its writer holds: a hundred idle ones were 801 threads."""
+
+
+UNSETTLED_SECONDS = 0.25
+"""Between two looks at what is durable, of an index without commits: its last one will be in a second."""
+
+LIVE_SECONDS = 1.0
+"""The same where all is durable: somebody may have emptied the folder in memory."""
 
 
 class IndexOwner:
@@ -88,6 +94,8 @@ class IndexOwner:
         self._runs: set[Run] = set()
         self._pending: list[Batch] = []
         self._rewinds = 0
+        self._buried = False
+        self._catching_up = ""
         self._rests_at = float("inf")
         self._retained_at = guard.clock.monotonic()
 
@@ -100,12 +108,16 @@ class IndexOwner:
         self._runs.discard(run)
 
     def positions(self, pipeline: str) -> dict[str, Position]:
-        """Committed and durable positions of a pipeline, by partition."""
-        return {
-            partition: position
-            for (owner, partition), position in self.watermarks.durable.items()
-            if owner == pipeline
-        }
+        """Committed positions of a pipeline, by partition: where its source goes on."""
+        return positions_of(pipeline, self.watermarks.visible)
+
+    def durable_positions(self, pipeline: str) -> dict[str, Position]:
+        """Those that a power loss does not take back: what its source may forget."""
+        return positions_of(pipeline, self.watermarks.durable)
+
+    async def promise(self, key: PartitionKey, record: int) -> bool:
+        """Before somebody is told that it is visible. See `index.base.Settling`."""
+        return not isinstance(self.index, Settling) or await self.index.promise(key, record)
 
     async def flush(self) -> None:
         """Wait until everything delivered before is committed. Raises Fatal if the owner has failed."""
@@ -122,12 +134,11 @@ class IndexOwner:
 
     async def run(self) -> None:
         """Open, then write and commit until the channel is closed."""
-        component = f"index:{self.name}"
         try:
             self.watermarks = await self._guard.call(self.index.open)
             self.progress.committed(self.watermarks)
             await self._guard.call(self._recover_dead_letters)
-            self.health.set(component, State.READY)
+            self._is_well()
             self.opened.set()
             await self._loop()
         except (Fatal, Retryable) as error:
@@ -177,7 +188,8 @@ class IndexOwner:
         """Seconds until the next commit is due; infinite with nothing written."""
         if not self._pending:
             rest = self._rests_at - self._clock.monotonic()
-            return max(0.0, min(self._retention_due(), rest, CROWDED_SECONDS if rest < math.inf else rest))
+            look = CROWDED_SECONDS if rest < math.inf else rest
+            return max(0.0, min(self._retention_due(), rest, look, self._settling_due()))
         due = self._cadence.due(more=len(self.channel) > 0)
         return max(0.0, due - self._clock.monotonic())
 
@@ -185,6 +197,12 @@ class IndexOwner:
         if not isinstance(self.index, Maintainable):
             return float("inf")
         return self._retained_at + RETENTION_SECONDS - self._clock.monotonic()
+
+    def _settling_due(self) -> float:
+        """Seconds until the next look at what is durable by now."""
+        if not (isinstance(self.index, Settling) and self.index.is_live):
+            return float("inf")
+        return UNSETTLED_SECONDS if self.watermarks.durable != self.watermarks.visible else LIVE_SECONDS
 
     async def _write(self, delivery: Delivery) -> None:
         batch, run = delivery.batch, delivery.run
@@ -249,10 +267,12 @@ class IndexOwner:
 
     async def _recover_dead_letters(self) -> None:
         """Those above the committed positions come again: delete them."""
-        await anyio.to_thread.run_sync(self.dead_letters.open, self._durable_records(), self._pipelines)
+        committed = records_of(self.watermarks.visible)
+        await anyio.to_thread.run_sync(self.dead_letters.open, committed, self._pipelines)
 
     async def _commit(self) -> None:
         if not await self._retain() and not self._pending:
+            await self._look_at_settled()
             await self._rest()
             return
         started = self._clock.monotonic()
@@ -266,23 +286,43 @@ class IndexOwner:
         self.progress.committed(self.watermarks)
         done, self._pending = self._pending, []
         await self._confirm(done)
-        if self._rewinds:
+        if self._rewinds or self._catching_up:
             self._rewinds = 0
-            self.health.set(f"index:{self.name}", State.READY)
+            self._is_well()
+
+    def _is_well(self) -> None:
+        """Ready; or, after a power loss, starting until its sources have been read as far as before."""
+        self._catching_up = self.index.catching_up if isinstance(self.index, Settling) else ""
+        state = State.STARTING if self._catching_up else State.READY
+        self.health.set(f"index:{self.name}", state, self._catching_up)
+
+    async def _look_at_settled(self) -> None:
+        if not (isinstance(self.index, Settling) and self.index.is_live):
+            return
+        before = self.watermarks
+        self.watermarks = await self._guard.call(self.index.settled)
+        if self.watermarks.durable != before.durable:
+            await self._durable_moved()
+
+    async def _durable_moved(self) -> None:
+        """Dead letters become real, and sources may forget."""
+        if self._buried:
+            durable = records_of(self.watermarks.durable)
+            await self._guard.call(lambda: anyio.to_thread.run_sync(self.dead_letters.confirm, durable))
+            self._buried = self.watermarks.durable != self.watermarks.visible
+        for run in self._runs:
+            run.committed()
 
     async def _confirm(self, done: list[Batch]) -> None:
-        """After a commit: dead letters become real, latencies are known, sources may forget."""
-        if any(batch.rejections for batch in done):
-            durable = self._durable_records()
-            await self._guard.call(lambda: anyio.to_thread.run_sync(self.dead_letters.confirm, durable))
+        """After a commit: latencies are known, and what is durable is told."""
+        self._buried = self._buried or any(batch.rejections for batch in done)
         now = self._clock.time()
         for batch in done:
             self._metrics.end_to_end_seconds.labels(pipeline=batch.pipeline).observe(
                 max(0.0, now - batch.raw.accepted_at)
             )
             self._landed(batch)
-        for run in self._runs:
-            run.committed()
+        await self._durable_moved()
         for pipeline in {batch.pipeline for batch in done}:
             imbalance = sum(
                 ledger.imbalance for (name, _), ledger in self.watermarks.ledgers.items() if name == pipeline
@@ -305,9 +345,13 @@ class IndexOwner:
         if self._clock.monotonic() >= self._rests_at - sooner:
             self._rests_at = float("inf")
             await self._guard.call(self.index.rest)
+            await self._look_at_rest()
 
-    def _durable_records(self) -> Mapping[tuple[str, str], int]:
-        return {key: position.record for key, position in self.watermarks.durable.items()}
+    async def _look_at_rest(self) -> None:
+        """What rests is on the disk."""
+        if isinstance(self.index, Settling) and self.watermarks.durable != self.watermarks.visible:
+            self.watermarks = await self._guard.call(self.index.settled)
+            await self._durable_moved()
 
     async def _room_on_disk(self) -> None:
         missing = self._disk.missing()
@@ -324,7 +368,7 @@ class IndexOwner:
     async def _rewind(self, error: Rewound) -> None:
         """The index is back at its last commit: tell every run, wait a little longer each time."""
         self._rewinds += 1
-        self.watermarks = Watermarks(error.positions, error.positions, self.watermarks.ledgers)
+        self.watermarks = Watermarks(error.positions, error.durable, self.watermarks.ledgers)
         self.progress.rewound(self.watermarks)
         for batch in self._pending:
             self._landed(batch)
@@ -334,6 +378,8 @@ class IndexOwner:
         event(log.warning, "index.rewound", index=self.name, error=str(error), wait_s=round(wait, 3))
         fault = "the disk is full, waiting for room" if error.disk_full else f"rolled back: {error}"
         self.health.set(f"index:{self.name}", State.DEGRADED, fault)
+        if isinstance(self.index, Settling) and self.index.catching_up:
+            self._is_well()
         for run in tuple(self._runs):
             run.rewind(str(error))
         await self._guard.call(self._recover_dead_letters)

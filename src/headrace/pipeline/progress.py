@@ -6,12 +6,12 @@ a rollback comes to the same one (PROTOCOL 19). A crash costs whoever waits its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import anyio
 
-from headrace.model import Outcome, PartitionKey, Watermarks
+from headrace.model import Outcome, PartitionKey, Position, Watermarks
 
 OUTCOMES_KEPT: Final = 200_000
 """Per index: many times what is waited for at once; who asks later is told that the outcome is unknown."""
@@ -63,3 +63,12 @@ class Progress:
     def _tell(self) -> None:
         moved, self._moved = self._moved, anyio.Event()
         moved.set()
+
+
+def positions_of(pipeline: str, positions: Mapping[PartitionKey, Position]) -> dict[str, Position]:
+    """Those of one pipeline, by partition."""
+    return {partition: position for (owner, partition), position in positions.items() if owner == pipeline}
+
+
+def records_of(positions: Mapping[PartitionKey, Position]) -> dict[PartitionKey, int]:
+    return {key: position.record for key, position in positions.items()}

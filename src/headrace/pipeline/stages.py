@@ -293,7 +293,7 @@ class PipelineRun:
         while True:
             await self._moved.wait()
             self._moved = anyio.Event()
-            acknowledge = partial(self._source.acknowledge, self._owner.positions(self.pipeline))
+            acknowledge = partial(self._source.acknowledge, self._owner.durable_positions(self.pipeline))
             await self._stage(partial(self._guard.call, acknowledge))
 
     async def _in_thread(self, work: Callable[[], T], threads: CapacityLimiter | None = None) -> T:

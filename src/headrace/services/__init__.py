@@ -1,4 +1,6 @@
-"""The two services: `ingester` runs the pipelines, `server` answers HTTP. They share only files.
+"""The services: `ingester` runs the pipelines, `server` answers HTTP, `settler` copies what is in memory to disk.
+
+They share only files.
 
 Each drains on the first SIGTERM or SIGINT and stops at once on the second. Each imports only what it needs,
 so that both start in well under a second.
@@ -21,8 +23,10 @@ SWITCH_INTERVAL: Final = 1e-4
 """Seconds. A busy Python thread otherwise takes 5 ms of every call into the engine (measured)."""
 
 
-def run_role(role: str, settings: Settings, *, once: bool = False) -> None:
-    """Run one service in this process until it is told to stop. Raises HeadraceError."""
+def run_role(role: str, settings: Settings, *, once: bool = False, settled: bool = False) -> None:
+    """Run one service in this process until it is told to stop. Raises HeadraceError.
+
+    `settled` tells the ingester that a settler runs beside it."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     stop_telemetry = telemetry.start(role, __version__)
     try:
@@ -30,10 +34,14 @@ def run_role(role: str, settings: Settings, *, once: bool = False) -> None:
             from headrace.services.server import run_server
 
             anyio.run(run_server, settings)
+        elif role == "settler":
+            from headrace.services.settler import run_settler
+
+            run_settler(settings)
         else:
             from headrace.services.ingester import own_interrupts, run_ingester
 
             own_interrupts()
-            anyio.run(lambda: run_ingester(settings, until_finished=once))
+            anyio.run(lambda: run_ingester(settings, until_finished=once, settled=settled))
     finally:
         stop_telemetry()

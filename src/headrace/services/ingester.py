@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 
+import anyio
 import msgspec
 
 from headrace.app import Ingester, build_ingester, own_interrupts
@@ -33,6 +34,7 @@ __all__ = ["own_interrupts", "run_ingester"]
 log = logging.getLogger(__name__)
 
 PARTITIONS_SHOWN = 1000
+LOST_SECONDS = 0.05
 
 
 class IngesterView:
@@ -145,6 +147,9 @@ class PushedView:
                 with contextlib.suppress(Fatal):  # told below, with the keeper's own reason
                     await keeper.owner.flush()
             await progress.until(key, record, visible=visible)
+            while visible and not await keeper.owner.promise(key, record):
+                await anyio.sleep(LOST_SECONDS)
+                await progress.until(key, record, visible=True)
 
         await first_of([keeper.ended.wait, reached])
         if not progress.reached(key, record, visible=visible):
@@ -183,11 +188,15 @@ def log_of(key: PartitionKey) -> str:
     return key[1].rpartition(":")[2]
 
 
-async def run_ingester(settings: Settings, *, until_finished: bool = False) -> None:
-    """The ingester process: lock, pipelines, and the local socket. Raises HeadraceError."""
+async def run_ingester(settings: Settings, *, until_finished: bool = False, settled: bool = False) -> None:
+    """The ingester process: lock, pipelines, and the local socket; `settled` where a settler runs beside.
+
+    Raises HeadraceError."""
     with RoleLock(run_directory(settings.data_dir), "ingester"):
         metrics, health = Metrics(), Health()
-        ingester = build_ingester(settings, metrics=metrics, health=health, once=until_finished)
+        ingester = build_ingester(
+            settings, metrics=metrics, health=health, once=until_finished, settled=settled
+        )
         view = IngesterView(ingester)
         path = socket_path(settings.data_dir)
         app = ingester_app(view, view, PushedView(ingester), metrics)

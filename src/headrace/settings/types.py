@@ -41,6 +41,10 @@ class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     in_flight: Annotated[
         Size, Meta(description="Bytes read and not yet committed or refused, over all pipelines together.")
     ] = default(Size("128MB"))
+    live: Annotated[
+        Size,
+        Meta(description="Files that indexes keep in memory before they are settled on disk, all together."),
+    ] = default(Size(capacities.LIVE_BYTES))
     channel_records: Annotated[
         int, Meta(description="Records that wait between two stages of a pipeline.", ge=1)
     ] = capacities.RAW_CHANNEL_RECORDS

@@ -19,6 +19,10 @@ LEAST_MEMORY_PER_THREAD: Final = Size("16MB")
 """The engine refuses less than 15 MB for a thread."""
 
 
+AUTO: Final = "auto"
+NEVER: Final = "never"
+
+
 class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is deleted when it is due."""
 
@@ -59,6 +63,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     memory: Annotated[Size, Meta(description="Memory of the engine's writer before it writes a segment.")] = (
         MEMORY
     )
+    live: Annotated[
+        str,
+        Meta(
+            description="Newest commits in memory, settled to disk every second: `auto` (with `headrace run`, "
+            "where only pushes feed it), `never`, or a folder on a tmpfs.",
+            min_length=1,
+        ),
+    ] = NEVER
     threads: Annotated[int, Meta(description="Threads that index.", ge=1, le=8)] = THREADS
 
     @property
@@ -88,6 +100,11 @@ def check(settings: Settings) -> dict[str, Field]:
         raise ConfigError(
             f"memory {settings.memory} is too little for {settings.threads} threads; at least {least}",
             path=("memory",),
+        )
+    if settings.live not in (AUTO, NEVER) and not settings.live.startswith("/"):
+        raise ConfigError(
+            f"live is auto, never, or the whole path of a folder on a tmpfs, not {settings.live!r}",
+            path=("live",),
         )
     if settings.retention is not None:
         _check_retention(settings.retention, fields)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
 
+from headrace.core.errors import Fatal
 from headrace.fields import Field
 from headrace.index.base import IndexContext
 from headrace.index.tantivy.heap import HEAP
-from headrace.index.tantivy.options import Settings
+from headrace.index.tantivy.options import AUTO, NEVER, Settings
+from headrace.index.tantivy.room import DEFAULT_BASE
 from headrace.index.tantivy.writer import Writer
-from headrace.model import Batch, Outcome, Rejection, Watermarks
+from headrace.model import Batch, Outcome, PartitionKey, Rejection, Watermarks
 
 T = TypeVar("T")
 
@@ -25,8 +28,17 @@ class TantivyIndex:
     """One index, written by its owner task. Heavy calls run in a worker thread and release the GIL."""
 
     def __init__(self, settings: Settings, context: IndexContext) -> None:
-        self._writer = Writer(context.name, context.directory, settings, context.clock)
+        base = live_base(settings, context)
+        self._writer = Writer(
+            context.name,
+            context.directory,
+            settings,
+            context.clock,
+            base=base,
+            live_bytes=context.live_bytes,
+        )
         self._settings = settings
+        self._promising = anyio.Lock()
         # The engine refuses two threads on one writer and loses what the second adds.
         self._one = anyio.CapacityLimiter(1)
 
@@ -58,6 +70,27 @@ class TantivyIndex:
         return await self._in_thread(self._writer.retain)
 
     @property
+    def is_live(self) -> bool:
+        return self._writer.home.is_live
+
+    @property
+    def catching_up(self) -> str:
+        return self._writer.home.catching_up
+
+    async def settled(self) -> Watermarks:
+        return await self._in_thread(self._writer.settled)
+
+    async def promise(self, key: PartitionKey, record: int) -> bool:
+        home = self._writer.home
+        if home.is_promised(key, record):
+            return True
+        async with self._promising:
+            try:
+                return await anyio.to_thread.run_sync(home.promise, key, record)
+            except OSError as error:
+                raise Fatal(f"cannot note how far the index is searchable: {error.strerror}") from error
+
+    @property
     def crowded(self) -> bool:
         return HEAP.crowded
 
@@ -71,3 +104,12 @@ class TantivyIndex:
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(call, limiter=self._one)
+
+
+def live_base(settings: Settings, context: IndexContext) -> Path | None:
+    """Where this index's live folder is made; None where it has none."""
+    if not context.live_bytes or settings.live == NEVER:
+        return None
+    if settings.live == AUTO:
+        return DEFAULT_BASE if context.pushed else None
+    return Path(settings.live)

@@ -103,8 +103,14 @@ def _read(document: tantivy.Document) -> PositionDocument:
     )
 
 
-def watermarks(documents: Iterable[PositionDocument]) -> Watermarks:
-    """Both watermarks are one in the plain directory: a commit is visible and durable at once."""
-    by_key = {document.key: document for document in documents}
-    positions: Mapping[PartitionKey, Position] = {key: found.position for key, found in by_key.items()}
-    return Watermarks(positions, positions, {key: found.ledger for key, found in by_key.items()})
+def watermarks(
+    documents: Iterable[PositionDocument], durable: Iterable[PositionDocument] | None = None
+) -> Watermarks:
+    """Both are one in the plain directory: a commit is visible and durable at once. Ledgers are durable."""
+    visible: Mapping[PartitionKey, PositionDocument] = {found.key: found for found in documents}
+    settled = visible if durable is None else {found.key: found for found in durable}
+    return Watermarks(
+        {key: found.position for key, found in visible.items()},
+        {key: found.position for key, found in settled.items()},
+        {key: found.ledger for key, found in settled.items()},
+    )

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+import tantivy
 from tantivy import Query
 
 from headrace.core.errors import StoreError
 from headrace.fields import Field
 from headrace.index.base import Hit, IndexStats, SearchRequest, SearchResult
 from headrace.index.tantivy import schema as engine
+from headrace.index.tantivy.committed import REOPEN_SECONDS
+from headrace.index.tantivy.live import engine_folder, pointed
 from headrace.index.tantivy.snapshot import Snapshot
 from headrace.index.tantivy.store import ENGINE, META, open_engine, read_description
 from headrace.index.tantivy.view import TantivyView
@@ -38,12 +42,14 @@ class TantivyReader:
     """Searches one index directory. Raises StoreError when there is none, or it cannot be read."""
 
     def __init__(self, directory: Path) -> None:
-        self._engine = Path(directory) / ENGINE
-        self._description = read_description(Path(directory))
+        self._directory = Path(directory)
+        self._description = read_description(self._directory)
         self._schema = self._description.schema
-        self._index = open_engine(Path(directory))
         self._lock = threading.Lock()
-        self._seen: tuple[int, int, int] | None = None
+        self._pointed: str | None = None
+        self._engine = self._directory / ENGINE
+        self._index = self._opened()
+        self._seen: tuple[int, ...] | None = None
         self._view: TantivyView | None = None
 
     @property
@@ -65,24 +71,52 @@ class TantivyReader:
     def view(self) -> TantivyView:
         """The newest commit; the same view until there is a newer one."""
         with self._lock:
-            try:
-                stat = (self._engine / META).stat()
-            except OSError as error:
-                raise StoreError(f"the index in {self._engine.parent} is gone: {error.strerror}") from error
-            state = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            state = self._state()
             if self._view is None or state != self._seen:
                 self._reload()
                 self._view = TantivyView(Snapshot(self._index, self._schema), self._description.fields)
                 self._seen = state
             return self._view
 
+    def _state(self) -> tuple[int, ...]:
+        """Changes with each commit, and where the engine's folder is another one by now. Raises StoreError."""
+        for _ in range(RELOAD_ATTEMPTS):
+            if pointed(self._directory) != self._pointed:
+                self._index = self._opened()
+            try:
+                stat = (self._engine / META).stat()
+            except OSError:
+                # Gone, or moved in this very moment; `_opened` says which.
+                self._index = self._opened()
+                continue
+            return (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        raise StoreError(f"the index in {self._directory} is gone")
+
+    def _opened(self) -> tantivy.Index:
+        """The engine's index where it is now. Raises StoreError."""
+        for attempt in range(1, RELOAD_ATTEMPTS + 1):
+            self._pointed = pointed(self._directory)
+            self._engine = engine_folder(self._directory)
+            self._reopen_at = time.monotonic() + REOPEN_SECONDS
+            try:
+                return open_engine(self._directory, self._engine)
+            except StoreError:
+                if attempt == RELOAD_ATTEMPTS or pointed(self._directory) == self._pointed:
+                    raise
+        raise AssertionError("unreachable")
+
     def _reload(self) -> None:
         for attempt in range(1, RELOAD_ATTEMPTS + 1):
             try:
-                self._index.reload()
+                if self._pointed is not None and time.monotonic() >= self._reopen_at:
+                    self._view, self._index = None, self._opened()
+                else:
+                    self._index.reload()
             except Exception as error:
                 if attempt == RELOAD_ATTEMPTS:
                     raise StoreError(f"cannot open the newest commit in {self._engine}: {error}") from error
+                if pointed(self._directory) != self._pointed:
+                    self._index = self._opened()
             else:
                 return
 

@@ -22,7 +22,7 @@ import msgspec
 from headrace.core.errors import StoreError
 from headrace.core.files import replace_file, sync_folder
 from headrace.index.tantivy.store import META, read_meta
-from headrace.index.tantivy.sweep import MANAGED, belongs, named_files
+from headrace.index.tantivy.sweep import MANAGED, belongs, expected_files, named_files
 
 META_LOCK: Final = ".tantivy-meta.lock"
 
@@ -88,8 +88,7 @@ def _take(live: Path, durable: Path, staging: Path) -> tuple[Mapping[str, Any], 
         # What lies there under the right name may be half a copy, or of a commit that never was: only what
         # the last settled list names is known to be whole.
         there, named = named_files(settled), named_files(meta)
-        files = sorted(name for name in os.listdir(live) if belongs(name, named))
-        new = [name for name in files if not belongs(name, there)]
+        new = sorted(name for name in expected_files(named) if not belongs(name, there))
         for name in new:
             if (live / name).is_symlink():
                 raise StoreError(
@@ -124,7 +123,8 @@ def _beside(folder: Path, name: str) -> Path:
 def _manage(durable: Path, named: Mapping[str, int | None]) -> None:
     """The engine's list of its files: those of both commits, whichever is the one after a kill."""
     known = named_files(read_meta(durable))
-    files = sorted(name for name in os.listdir(durable) if belongs(name, named) or belongs(name, known))
+    names = [entry.name for entry in os.scandir(durable)]
+    files = sorted(name for name in names if belongs(name, named) or belongs(name, known))
     replace_file(durable / MANAGED, json.dumps([META, *files]).encode())
 
 
@@ -147,10 +147,10 @@ def link(live: Path, durable: Path, name: str) -> None:
 
 def _unlink_old(live: Path, durable: Path, named: Mapping[str, int | None]) -> None:
     """What neither the settled commit names nor the live folder has: a merge there may still read it."""
-    for name in os.listdir(durable):
-        gone = not (belongs(name, named) or os.path.lexists(live / name))
-        if gone and belongs(name, None):
-            (durable / name).unlink(missing_ok=True)
+    for entry in list(os.scandir(durable)):
+        needed = belongs(entry.name, named) or os.path.lexists(live / entry.name)
+        if not needed and belongs(entry.name, None):
+            (durable / entry.name).unlink(missing_ok=True)
 
 
 def clear(staging: Path) -> None:

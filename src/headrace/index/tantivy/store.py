@@ -119,9 +119,11 @@ def made(directory: Path, wanted: Description) -> Description:
     return stored
 
 
-def open_engine(directory: Path) -> tantivy.Index:
-    """The engine's index with our analyzers, its dates known to be exact. Raises StoreError."""
-    engine = directory / ENGINE
+def open_engine(directory: Path, engine: Path | None = None) -> tantivy.Index:
+    """The engine's index with our analyzers, its dates known to be exact. Raises StoreError.
+
+    `engine` is its folder where that is not in `directory` (see `live`)."""
+    engine = directory / ENGINE if engine is None else engine
     meta = read_meta(engine)
     inexact = inexact_dates(meta)
     if inexact:

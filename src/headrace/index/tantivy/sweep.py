@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 MANAGED: Final = ".managed.json"
 KEPT: Final = frozenset({META, MANAGED, ".tantivy-writer.lock", ".tantivy-meta.lock"})
+SEGMENT_FILES: Final = ("fast", "fieldnorm", "idx", "pos", "store", "term")
 _SEGMENT_FILE: Final = re.compile(r"([0-9a-f]{32})\.(?:(\d+)\.)?([a-z]+)")
 _OURS: Final = re.compile(r"\.tmp.*|\..*\.new|[0-9a-f]{32}\..*")
 """Names that the engine or we give; a stranger's file in the folder is left alone."""
@@ -55,8 +56,18 @@ def named_files(meta: Mapping[str, Any]) -> dict[str, int | None]:
     }
 
 
+def expected_files(named: Mapping[str, int | None]) -> list[str]:
+    """The files that the named segments consist of."""
+    names = []
+    for segment, opstamp in named.items():
+        names += [f"{segment}.{suffix}" for suffix in SEGMENT_FILES]
+        if opstamp is not None:
+            names.append(f"{segment}.{opstamp}.del")
+    return names
+
+
 def belongs(name: str, named: Mapping[str, int | None] | None) -> bool:
-    """Whether this is a file of the named segments (see `named_files`); of any segment where None is given."""
+    """Whether this is a file of the named segments (see `named_files`), of any segment where None is given."""
     parsed = _SEGMENT_FILE.fullmatch(name)
     if parsed is None or named is None:
         return parsed is not None

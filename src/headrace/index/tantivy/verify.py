@@ -13,16 +13,21 @@ from tantivy import FieldType, Query
 
 from headrace.core.errors import StoreError
 from headrace.core.lock import RoleLock
-from headrace.index.tantivy import store
+from headrace.index.tantivy import live, store
 from headrace.index.tantivy.positions import PositionDocument, count, read_positions
 from headrace.index.tantivy.schema import ID, SEQ, SOURCE
-from headrace.index.tantivy.sweep import MANAGED, leftovers, managed_files, named_files, sweep
+from headrace.index.tantivy.sweep import (
+    MANAGED,
+    expected_files,
+    leftovers,
+    managed_files,
+    named_files,
+    sweep,
+)
 from headrace.model import Ledger
 
 CHUNK: Final = 50_000
 """Documents looked at together: their addresses and ids are held in memory."""
-
-SEGMENT_FILES: Final = ("fast", "fieldnorm", "idx", "pos", "store", "term")
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -53,25 +58,27 @@ class Report(msgspec.Struct, kw_only=True):
 def verify(directory: Path, *, repair: bool = False) -> Report:
     """Look at everything; with `repair`, delete leftovers of a kill and correct the engine's file list.
 
-    Raises StoreError where there is no index of a known format, or a writer has it open.
+    What a killed service left in memory is looked at there. Raises StoreError where there is no index of a
+    known format, a writer has it open, or its newest commits are gone.
     """
     description = store.read_description(directory)
     report = Report(directory=str(directory))
     with RoleLock(directory, "writer") as _:
-        if _files_are_sound(directory / store.ENGINE, report, repair=repair):
-            _check_documents(directory, description, report)
+        engine = live.engine_folder(directory)
+        if _files_are_sound(engine, report, repair=repair):
+            _check_documents(directory, engine, description, report)
     return report
 
 
 def _files_are_sound(engine: Path, report: Report, *, repair: bool) -> bool:
     meta = store.read_meta(engine)
     report.segments = len(meta["segments"])
-    missing = [name for name in _expected(meta) if not (engine / name).exists()]
+    missing = [name for name in expected_files(named_files(meta)) if not (engine / name).exists()]
     for name in missing:
         report.add(f"{name} is missing: its documents are lost; index again")
     unneeded = leftovers(engine, meta)
     listed = set(managed_files(engine) or ())
-    needed = {name for name in _expected(meta) if (engine / name).exists()}
+    needed = {name for name in expected_files(named_files(meta)) if (engine / name).exists()}
     if repair and not missing:
         sweep(engine)
     done = repair and not missing
@@ -82,18 +89,9 @@ def _files_are_sound(engine: Path, report: Report, *, repair: bool) -> bool:
     return not missing
 
 
-def _expected(meta: dict[str, object]) -> list[str]:
-    names = []
-    for segment, opstamp in named_files(meta).items():
-        names += [f"{segment}.{suffix}" for suffix in SEGMENT_FILES]
-        if opstamp is not None:
-            names.append(f"{segment}.{opstamp}.del")
-    return names
-
-
-def _check_documents(directory: Path, description: store.Description, report: Report) -> None:
+def _check_documents(directory: Path, engine: Path, description: store.Description, report: Report) -> None:
     try:
-        index = store.open_engine(directory)
+        index = store.open_engine(directory, engine)
         searcher = index.searcher()
         positions = read_positions(index, searcher)
     except StoreError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from contextlib import nullcontext, suppress
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -18,17 +19,19 @@ import tantivy
 from tantivy import Query
 
 from headrace.core.clock import Clock
-from headrace.core.errors import HeadraceError, Rewound
+from headrace.core.errors import HeadraceError, Rewound, StoreError
 from headrace.core.lock import RoleLock
 from headrace.core.log import event
 from headrace.index.tantivy import store
 from headrace.index.tantivy.apply import Application, Known, bare, in_sequence, named_ids
-from headrace.index.tantivy.committed import committed_documents
+from headrace.index.tantivy.committed import Lookups, committed_documents
 from headrace.index.tantivy.feed import Poison, disk_is_full, engine_refused, feed
 from headrace.index.tantivy.given import GIVEN, identified, unfit
 from headrace.index.tantivy.heap import HEAP
+from headrace.index.tantivy.home import Home
 from headrace.index.tantivy.ledger import account, account_operations
 from headrace.index.tantivy.lines import derived_id, digest, line, sequence
+from headrace.index.tantivy.live import Gone
 from headrace.index.tantivy.merging import Merges
 from headrace.index.tantivy.options import Settings, check
 from headrace.index.tantivy.positions import PositionDocument, read_positions, watermarks
@@ -36,6 +39,7 @@ from headrace.index.tantivy.rendered import render, render_merged
 from headrace.index.tantivy.retention import due
 from headrace.index.tantivy.rows import ORDINAL, RowFormat
 from headrace.index.tantivy.schema import ID, POSITION, SEQ, EngineSchema
+from headrace.index.tantivy.settle import meta_lock
 from headrace.index.tantivy.sweep import sweep
 from headrace.index.tantivy.uncommitted import Uncommitted
 from headrace.model import (
@@ -60,7 +64,16 @@ BAD_REQUEST: Final = 400
 class Writer:
     """Holds the lock of one index from `open` to `close`, and the engine's writer from a write to `rest`."""
 
-    def __init__(self, name: str, directory: Path, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        settings: Settings,
+        clock: Clock,
+        *,
+        base: Path | None = None,
+        live_bytes: int = 0,
+    ) -> None:
         fields = check(settings)
         self.name = name
         self.directory = directory
@@ -69,6 +82,7 @@ class Writer:
         self.wanted = store.describe(name, fields, settings.key, settings.dynamic_name, settings.field_limit)
         self._clock = clock
         self._lock = RoleLock(directory, "writer")
+        self.home = Home(name, directory, base, live_bytes, clock)
         self._index: tantivy.Index | None = None
         self._engine: tantivy.IndexWriter | None = None
         self._opened = False
@@ -79,12 +93,13 @@ class Writer:
         self._poison = Poison()
         self._uncommitted = Uncommitted()
         self._searcher: tantivy.Searcher | None = None
+        self._lookups = Lookups(clock)
         self.outcomes: list[Outcome] = []
         """Of the last write (see `index.base.Applying`)."""
 
     @property
     def _folder(self) -> Path:
-        return self.directory / store.ENGINE
+        return self.home.folder
 
     # Opening and closing
 
@@ -94,12 +109,13 @@ class Writer:
             self._lock.acquire(wait=0)
             try:
                 self._prepare()
+                self.home.open()
                 self._recall()
             except BaseException:
                 self.close()
                 raise
             self._opened = True
-        return watermarks(self._committed.values())
+        return self._watermarks()
 
     def _prepare(self) -> None:
         stored = store.made(self.directory, self.wanted)
@@ -118,10 +134,12 @@ class Writer:
     def _recall(self) -> tantivy.Index:
         """Sweep, with no engine's writer open, and read what is committed."""
         self._drop()
-        sweep(self._folder)
-        index = store.open_engine(self.directory)
+        with meta_lock(self._folder) if self.home.is_live else nullcontext():  # the settler may be at it
+            sweep(self._folder)
+        index = store.open_engine(self.directory, self._folder)
         documents = read_positions(index, index.searcher())
         self._committed = {document.key: document for document in documents}
+        self.home.recalled(self._committed)
         self._forget()
         self._seq = max((document.next_seq for document in documents), default=0)
         self._index = index
@@ -130,6 +148,7 @@ class Writer:
     def _drop(self) -> None:
         """Forgotten, the engine's writer stops its threads and gives its lock back."""
         self._engine = self._index = None
+        self._lookups.close()
         HEAP.give_back(self)
 
     def rest(self) -> None:
@@ -137,10 +156,13 @@ class Writer:
         if not self._pending:
             # The merges that end with it leave files behind: the next write begins with a sweep.
             self._drop()
+            self._leave()
 
     def close(self) -> None:
-        """Forget what is not committed, release memory and lock."""
+        """Forget what is not committed, release memory and lock. What was live is on the disk then."""
         self._drop()
+        with suppress(Gone):  # the next start says so
+            self.home.leave()
         self._opened = False
         self._forget()
         self._lock.release()
@@ -155,6 +177,8 @@ class Writer:
 
     def _ready(self) -> tuple[tantivy.Index, tantivy.IndexWriter]:
         if self._engine is None:  # swept just before: the last writer's threads may have ended late
+            self._drop()
+            self.home.enter()
             index = self._recall()
             share = HEAP.take(self, int(self.settings.memory), self.settings.threads)
             self._engine = store.open_writer(index, self._folder, *share)
@@ -273,8 +297,7 @@ class Writer:
             self._commit()
         found = self._uncommitted.find(ids)
         if self._searcher is None:
-            index.reload()
-            self._searcher = index.searcher()
+            self._searcher = self._lookups.searcher(index, self.directory, self.home.folder)
         others = [name for name in ids if name not in found]
         return dict.fromkeys(others) | committed_documents(index, self._searcher, others) | found
 
@@ -325,15 +348,34 @@ class Writer:
         if self._pending:
             self._ready()
             self._guarded(self._commit)
-        return watermarks(self._committed.values())
+            if self.home.is_to_move():
+                self._drop()
+                self._leave()
+        return self._watermarks()
+
+    def settled(self) -> Watermarks:
+        """How far both are now. Raises Rewound where the live folder vanished."""
+        if self.home.vanished():
+            raise self._rewind(Gone(f"the live folder of index {self.name!r} vanished"))
+        return self._watermarks()
+
+    def _watermarks(self) -> Watermarks:
+        return watermarks(self._committed.values(), self.home.durable().values())
+
+    def _leave(self) -> None:
+        try:
+            self.home.leave()
+        except Gone as error:
+            raise self._rewind(error) from error
 
     def _commit(self) -> None:
         _, engine = self._ready()
         for document in self._pending.values():
             engine.delete_documents_by_term(POSITION, document.term)
             engine.add_json(document.engine_line)
-        engine.commit()
-        self._committed |= self._pending
+        opstamp = engine.commit()
+        self._committed = {**self._committed, **self._pending}  # others hold the one before
+        self.home.committed(opstamp, self._committed)
         self._forget()
         self._merges.look()
 
@@ -379,18 +421,30 @@ class Writer:
             raise self._rewind(error) from error
 
     def _rewind(self, error: BaseException) -> Rewound:
-        full = disk_is_full(self._folder, error)
+        full, was_live = disk_is_full(self._folder, error), self.home.is_live
         self._forget()
         # The failed call's frames still hold the engine's writer, and with it the engine's lock.
         traceback.clear_frames(error.__traceback__)
+        self._drop()
+        lost = isinstance(error, Gone)
+        try:
+            full = full and not (was_live and self.home.leave())  # the disk may have the room
+        except Gone:
+            lost = True
         try:
             self._recall()
         except (HeadraceError, OSError) as failed:
+            if lost:  # how far the sources are to go back is not known
+                self._opened = False
+                raise StoreError(f"index {self.name!r} lost its live folder: {failed}") from failed
             # The next write tries again, and says Retryable until it succeeds.
             event(log.warning, "index.writer_not_revived", index=self.name, reason=str(failed))
         positions = {key: document.position for key, document in self._committed.items()}
         reason = "the disk is full" if full else f"{type(error).__name__}: {error}"
         event(log.warning, "index.rolled_back", index=self.name, reason=reason)
         return Rewound(
-            f"index {self.name!r} went back to its last commit: {reason}", positions, disk_full=full
+            f"index {self.name!r} went back to its last commit: {reason}",
+            positions,
+            disk_full=full,
+            durable={key: document.position for key, document in self.home.durable().items()},
         )
