@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -39,6 +40,11 @@ commit_interval: 50ms
 disk_reserve: 1MB
 """
 
+LIVE = """\
+indexes:
+  pushed: {{ type: tantivy, live: {base} }}
+"""
+
 INDEX = "pushed"
 CLIENTS = 3
 READY_SECONDS = 30.0
@@ -49,13 +55,15 @@ DRAIN_SECONDS = 60.0
 class PushCampaign:
     """Kills processes of a service `kills` times while clients push; `indexed` waits for searchability.
 
-    Half of the records have ids of their own; some of those are deleted again.
+    Half of the records have ids of their own; some of those are deleted again. With `base`, a folder on a
+    tmpfs, the newest commits are in memory, and every other time that all processes are killed, so is that.
     """
 
     folder: Path
     kills: int
     indexed: bool
     seed: int
+    base: Path | None = None
     acknowledged: set[int] = field(default_factory=set)
     deleted: set[int] = field(default_factory=set)
     unsure: set[int] = field(default_factory=set)
@@ -66,7 +74,9 @@ class PushCampaign:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self.config = self.folder / "push.yaml"
-        self.config.write_text(CONFIGURATION.format(port=self.port))
+        live = "" if self.base is None else LIVE.format(base=self.base)
+        self.config.write_text(CONFIGURATION.format(port=self.port) + live)
+        self.power_cuts = self.lives = 0
         self.next = 0
         self.lock = threading.Lock()
         self.stopping = threading.Event()
@@ -112,7 +122,7 @@ class PushCampaign:
         raise AssertionError(f"not ready again after {READY_SECONDS} s: {self._log()}")
 
     def _kill_something(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
-        """One of the two processes, which are started again; or all three at once, as a power cut would."""
+        """One of the processes, which are started again; or all at once, as a power cut would."""
         children = self._children(process.pid)
         chosen = self.dice.choice([*children, None])
         if chosen is not None:
@@ -121,12 +131,21 @@ class PushCampaign:
         for each in (process.pid, *children):
             os.kill(each, signal.SIGKILL)
         process.wait()
+        self._empty_memory()
         started = self._start()
         if self.indexed:
             with self.lock:
                 acknowledged = set(self.acknowledged) - self.deleted - self.unsure
             self._all_there(acknowledged)
         return started
+
+    def _empty_memory(self) -> None:
+        stands = [] if self.base is None else list(self.base.iterdir())
+        self.lives += bool(stands)
+        if stands and self.dice.random() < 0.5:
+            self.power_cuts += 1
+            for root in stands:
+                shutil.rmtree(root)
 
     @staticmethod
     def _children(parent: int) -> list[int]:
@@ -206,7 +225,8 @@ class PushCampaign:
 
     def _stored(self) -> Counter[int]:
         data = self.folder / "data"
-        uuid = read_catalogue(catalogue_file(data)).indexes[INDEX].uuid
+        made = read_catalogue(catalogue_file(data)).indexes[INDEX]
+        uuid = INDEX if made.configured else made.uuid
         found: Counter[int] = Counter()
         try:
             with closing(open_reader(index_directory(data, uuid))) as reader:

@@ -21,7 +21,7 @@ FRAME_FACTOR: Final = 3
 """Memory of a batch in flight per byte read: the bytes themselves, the parsed frame, the rendered rows."""
 
 LIVE_BYTES: Final = 256 << 20
-"""Files of all live indexes on tmpfs: some seconds of records at full speed, and the merges of 100 s of them."""
+"""Files of all live indexes on tmpfs: seconds of records at full speed, and the merges of minutes."""
 
 COMMIT_RECORDS: Final = 500_000
 """Rows written since the last commit that force one: bounds what a rollback repeats."""

@@ -1,4 +1,4 @@
-"""The services: `ingester` runs the pipelines, `server` answers HTTP, `settler` copies what is in memory to disk.
+"""The services: `ingester` runs the pipelines, `server` answers HTTP, `settler` copies memory to disk.
 
 They share only files.
 

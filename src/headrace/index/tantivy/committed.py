@@ -14,9 +14,8 @@ from headrace.index.tantivy.schema import ID, SEQ, SOURCE
 from headrace.index.tantivy.store import open_engine
 from headrace.index.tantivy.uncommitted import Document
 
-
 REOPEN_SECONDS: Final = 5.0
-"""Of a live folder: what is opened again while it is mapped is the same memory, whatever the name means now."""
+"""Of a live folder: what is opened again while it is mapped is the same memory, whatever its name means."""
 
 
 class Lookups:

@@ -1,8 +1,8 @@
 """Where one writer's engine works: in the index's own folder, or in a live one that a settler copies to it.
 
 It moves only while no engine's writer is open: to memory before one opens, to the disk when it rests or is
-closed, when memory gets short, when the settler does not follow, and after every failure. So nothing but a kill
-leaves a live folder behind, and the next start settles that one first.
+closed, when memory gets short, when the settler does not follow, and after every failure. So nothing but a
+kill leaves a live folder behind, and the next start settles that one first.
 """
 
 from __future__ import annotations
@@ -129,6 +129,8 @@ class Home:
             self._again_at = self._clock.monotonic() + AGAIN_SECONDS
             event(log.warning, "index.live_not_settled", index=self._name, reason=str(error))
             return False
+        if self._history:
+            self._durable = self._history[-1][2]
         self._on_disk()
         sweep(self.folder)
         self._marks.forget()
@@ -156,9 +158,7 @@ class Home:
 
     def recalled(self, documents: Committed) -> None:
         """What was read from the folder: its last commit."""
-        if self._live is None:
-            self._durable = documents
-        elif not self._history:  # just moved in, at the durable commit
+        if self._live is None or not self._history:  # else just moved in, at the durable commit
             self._durable = documents
         self._caught_up(documents)
 

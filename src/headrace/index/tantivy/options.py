@@ -66,8 +66,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     live: Annotated[
         str,
         Meta(
-            description="Newest commits in memory, settled to disk every second: `auto` (with `headrace run`, "
-            "where only pushes feed it), `never`, or a folder on a tmpfs.",
+            description="Newest commits in memory, settled to disk every second: `auto` (with `headrace "
+            "run`, where only pushes feed it), `never`, or a folder on a tmpfs.",
             min_length=1,
         ),
     ] = NEVER

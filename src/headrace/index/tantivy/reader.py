@@ -79,7 +79,7 @@ class TantivyReader:
             return self._view
 
     def _state(self) -> tuple[int, ...]:
-        """Changes with each commit, and where the engine's folder is another one by now. Raises StoreError."""
+        """Changes with each commit, and where the engine's folder is another one. Raises StoreError."""
         for _ in range(RELOAD_ATTEMPTS):
             if pointed(self._directory) != self._pointed:
                 self._index = self._opened()

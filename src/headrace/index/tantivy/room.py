@@ -1,7 +1,8 @@
 """Whether live folders have room: memory of all of them together, and what the next merge may add.
 
-Memory that a live folder takes is the machine's, not this process's, and a merge writes its whole output there
-before its input goes. So an index goes back to the disk before it is too late, and again to memory after.
+Memory that a live folder takes is the machine's, not this process's, and a merge writes its whole output
+there before its input goes. So an index goes back to the disk before it is too late, and later again to
+memory.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def expected_files(named: Mapping[str, int | None]) -> list[str]:
 
 
 def belongs(name: str, named: Mapping[str, int | None] | None) -> bool:
-    """Whether this is a file of the named segments (see `named_files`), of any segment where None is given."""
+    """Whether this is a file of the named segments (see `named_files`), of any segment where None."""
     parsed = _SEGMENT_FILE.fullmatch(name)
     if parsed is None or named is None:
         return parsed is not None

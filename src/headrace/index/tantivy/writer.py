@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-from contextlib import nullcontext, suppress
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -428,7 +428,8 @@ class Writer:
         self._drop()
         lost = isinstance(error, Gone)
         try:
-            full = full and not (was_live and self.home.leave())  # the disk may have the room
+            moved = was_live and self.home.leave()
+            full = full and not moved  # the disk may have the room
         except Gone:
             lost = True
         try:
