@@ -38,7 +38,13 @@ class Lookups:
         return self._opened.searcher()
 
     def close(self) -> None:
+        """Before the folder is another one."""
         self._opened = None
+
+    def rest(self) -> None:
+        """Hold nothing open for long that is not used."""
+        if self._clock.monotonic() >= self._until:
+            self._opened = None
 
 
 def committed_documents(

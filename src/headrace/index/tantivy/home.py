@@ -34,6 +34,7 @@ LOOK_SECONDS: Final = 0.25
 AGAIN_SECONDS: Final = 10.0
 """After it had to leave memory, before it moves in again."""
 
+LATE_SECONDS: Final = 2.0
 STUCK_SECONDS: Final = 30.0
 """A commit that is not durable after so long: nobody settles, so it is done here."""
 
@@ -149,6 +150,12 @@ class Home:
         self._on_disk()
         self._lacking = self._marks.read()
         event(log.error, "index.live_lost", index=self._name, reason=f"{lost.root} vanished")
+
+    def dropped(self) -> None:
+        """An engine's writer was thrown away. Merges of it may still end, and delete files that would be
+        linked to."""
+        if self._live is None:
+            self._again_at = max(self._again_at, self._clock.monotonic() + LATE_SECONDS)
 
     def vanished(self) -> bool:
         """Whether somebody emptied the live folder."""

@@ -1,15 +1,12 @@
 """The writing side: rows in, documents and positions out in one engine commit (PROTOCOL 1 to 8).
 
-Synchronous, one caller at a time. Whatever fails, the engine's writer is thrown away and a new one opened at
-the last commit: a writer that has failed once accepts more and loses it silently.
+Synchronous, one caller at a time. What opens, closes and fails is in `opened`.
 """
 
 from __future__ import annotations
 
 import logging
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -19,28 +16,20 @@ import tantivy
 from tantivy import Query
 
 from headrace.core.clock import Clock
-from headrace.core.errors import HeadraceError, Rewound, StoreError
-from headrace.core.lock import RoleLock
 from headrace.core.log import event
-from headrace.index.tantivy import store
 from headrace.index.tantivy.apply import Application, Known, bare, in_sequence, named_ids
 from headrace.index.tantivy.committed import Lookups, committed_documents
-from headrace.index.tantivy.feed import Poison, disk_is_full, engine_refused, feed
+from headrace.index.tantivy.feed import Poison, engine_refused, feed
 from headrace.index.tantivy.given import GIVEN, identified, unfit
-from headrace.index.tantivy.heap import HEAP
-from headrace.index.tantivy.home import Home
 from headrace.index.tantivy.ledger import account, account_operations
 from headrace.index.tantivy.lines import derived_id, digest, line, sequence
-from headrace.index.tantivy.live import Gone
-from headrace.index.tantivy.merging import Merges
-from headrace.index.tantivy.options import Settings, check
-from headrace.index.tantivy.positions import PositionDocument, read_positions, watermarks
+from headrace.index.tantivy.opened import Opened
+from headrace.index.tantivy.options import Settings
+from headrace.index.tantivy.positions import PositionDocument
 from headrace.index.tantivy.rendered import render, render_merged
 from headrace.index.tantivy.retention import due
-from headrace.index.tantivy.rows import ORDINAL, RowFormat
-from headrace.index.tantivy.schema import ID, POSITION, SEQ, EngineSchema
-from headrace.index.tantivy.settle import meta_lock
-from headrace.index.tantivy.sweep import sweep
+from headrace.index.tantivy.rows import ORDINAL
+from headrace.index.tantivy.schema import ID, POSITION, SEQ
 from headrace.index.tantivy.uncommitted import Uncommitted
 from headrace.model import (
     RECORD,
@@ -61,8 +50,8 @@ T = TypeVar("T")
 BAD_REQUEST: Final = 400
 
 
-class Writer:
-    """Holds the lock of one index from `open` to `close`, and the engine's writer from a write to `rest`."""
+class Writer(Opened):
+    """What is written to one index, and committed."""
 
     def __init__(
         self,
@@ -74,22 +63,7 @@ class Writer:
         base: Path | None = None,
         live_bytes: int = 0,
     ) -> None:
-        fields = check(settings)
-        self.name = name
-        self.directory = directory
-        self.settings = settings
-        self.schema: EngineSchema
-        self.wanted = store.describe(name, fields, settings.key, settings.dynamic_name, settings.field_limit)
-        self._clock = clock
-        self._lock = RoleLock(directory, "writer")
-        self.home = Home(name, directory, base, live_bytes, clock)
-        self._index: tantivy.Index | None = None
-        self._engine: tantivy.IndexWriter | None = None
-        self._opened = False
-        self._merges: Merges
-        self._committed: dict[PartitionKey, PositionDocument] = {}
-        self._pending: dict[PartitionKey, PositionDocument] = {}
-        self._seq = 0
+        super().__init__(name, directory, settings, clock, base=base, live_bytes=live_bytes)
         self._poison = Poison()
         self._uncommitted = Uncommitted()
         self._searcher: tantivy.Searcher | None = None
@@ -97,75 +71,9 @@ class Writer:
         self.outcomes: list[Outcome] = []
         """Of the last write (see `index.base.Applying`)."""
 
-    @property
-    def _folder(self) -> Path:
-        return self.home.folder
-
-    # Opening and closing
-
-    def open(self) -> Watermarks:
-        """Raises StoreError, Retryable."""
-        if not self._opened:
-            self._lock.acquire(wait=0)
-            try:
-                self._prepare()
-                self.home.open()
-                self._recall()
-            except BaseException:
-                self.close()
-                raise
-            self._opened = True
-        return self._watermarks()
-
-    def _prepare(self) -> None:
-        stored = store.made(self.directory, self.wanted)
-        self.schema = stored.schema
-        self._format = RowFormat(self.schema, stored.id, stored.dynamic)
-        if degraded := self.schema.degraded:
-            event(
-                log.warning,
-                "index.field_limit_passed",
-                index=self.name,
-                limit=stored.field_limit,
-                fields=len(degraded),
-                first=degraded[0],
-            )
-
-    def _recall(self) -> tantivy.Index:
-        """Sweep, with no engine's writer open, and read what is committed."""
-        self._drop()
-        with meta_lock(self._folder) if self.home.is_live else nullcontext():  # the settler may be at it
-            sweep(self._folder)
-        index = store.open_engine(self.directory, self._folder)
-        documents = read_positions(index, index.searcher())
-        self._committed = {document.key: document for document in documents}
-        self.home.recalled(self._committed)
-        self._forget()
-        self._seq = max((document.next_seq for document in documents), default=0)
-        self._index = index
-        return index
-
     def _drop(self) -> None:
-        """Forgotten, the engine's writer stops its threads and gives its lock back."""
-        self._engine = self._index = None
         self._lookups.close()
-        HEAP.give_back(self)
-
-    def rest(self) -> None:
-        """Give the engine's threads and memory back until the next write, if all is committed."""
-        if not self._pending:
-            # The merges that end with it leave files behind: the next write begins with a sweep.
-            self._drop()
-            self._leave()
-
-    def close(self) -> None:
-        """Forget what is not committed, release memory and lock. What was live is on the disk then."""
-        self._drop()
-        with suppress(Gone):  # the next start says so
-            self.home.leave()
-        self._opened = False
-        self._forget()
-        self._lock.release()
+        super()._drop()
 
     # Writing
 
@@ -174,17 +82,6 @@ class Writer:
         self._ready()
         self._merges.breathe()
         return self._guarded(lambda: self._write(batch))
-
-    def _ready(self) -> tuple[tantivy.Index, tantivy.IndexWriter]:
-        if self._engine is None:  # swept just before: the last writer's threads may have ended late
-            self._drop()
-            self.home.enter()
-            index = self._recall()
-            share = HEAP.take(self, int(self.settings.memory), self.settings.threads)
-            self._engine = store.open_writer(index, self._folder, *share)
-            self._merges = Merges(self.name, self._folder)
-        assert self._index is not None
-        return self._index, self._engine
 
     def _write(self, batch: Batch) -> list[Rejection]:
         self.outcomes = []
@@ -349,24 +246,8 @@ class Writer:
             self._ready()
             self._guarded(self._commit)
             if self.home.is_to_move():
-                self._drop()
-                self._leave()
+                self._move()
         return self._watermarks()
-
-    def settled(self) -> Watermarks:
-        """How far both are now. Raises Rewound where the live folder vanished."""
-        if self.home.vanished():
-            raise self._rewind(Gone(f"the live folder of index {self.name!r} vanished"))
-        return self._watermarks()
-
-    def _watermarks(self) -> Watermarks:
-        return watermarks(self._committed.values(), self.home.durable().values())
-
-    def _leave(self) -> None:
-        try:
-            self.home.leave()
-        except Gone as error:
-            raise self._rewind(error) from error
 
     def _commit(self) -> None:
         _, engine = self._ready()
@@ -384,6 +265,7 @@ class Writer:
         self._pending = {}
         self._uncommitted.clear()
         self._searcher = None
+        self._lookups.rest()
 
     def retain(self) -> int:
         """Delete what is due; it goes with the next commit. How many documents that is."""
@@ -408,44 +290,3 @@ class Writer:
         self._pending[key] = msgspec.structs.replace(document, deleted=document.deleted + documents)
         event(log.info, "index.retention_applied", index=self.name, documents=documents)
         return documents
-
-    # Failing
-
-    def _guarded(self, action: Callable[[], T]) -> T:
-        """Run what touches the engine; on any failure go back to the last commit and raise Rewound."""
-        try:
-            return action()
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # the engine's panics are no Exceptions
-            raise self._rewind(error) from error
-
-    def _rewind(self, error: BaseException) -> Rewound:
-        full, was_live = disk_is_full(self._folder, error), self.home.is_live
-        self._forget()
-        # The failed call's frames still hold the engine's writer, and with it the engine's lock.
-        traceback.clear_frames(error.__traceback__)
-        self._drop()
-        lost = isinstance(error, Gone)
-        try:
-            moved = was_live and self.home.leave()
-            full = full and not moved  # the disk may have the room
-        except Gone:
-            lost = True
-        try:
-            self._recall()
-        except (HeadraceError, OSError) as failed:
-            if lost:  # how far the sources are to go back is not known
-                self._opened = False
-                raise StoreError(f"index {self.name!r} lost its live folder: {failed}") from failed
-            # The next write tries again, and says Retryable until it succeeds.
-            event(log.warning, "index.writer_not_revived", index=self.name, reason=str(failed))
-        positions = {key: document.position for key, document in self._committed.items()}
-        reason = "the disk is full" if full else f"{type(error).__name__}: {error}"
-        event(log.warning, "index.rolled_back", index=self.name, reason=reason)
-        return Rewound(
-            f"index {self.name!r} went back to its last commit: {reason}",
-            positions,
-            disk_full=full,
-            durable={key: document.position for key, document in self.home.durable().items()},
-        )
