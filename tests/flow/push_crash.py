@@ -41,6 +41,7 @@ disk_reserve: 1MB
 """
 
 LIVE = """\
+buffer: {{ file_bytes: 64kB }}
 indexes:
   pushed: {{ type: tantivy, live: {base} }}
 """
@@ -56,7 +57,7 @@ class PushCampaign:
     """Kills processes of a service `kills` times while clients push; `indexed` waits for searchability.
 
     Half of the records have ids of their own; some of those are deleted again. With `base`, a folder on a
-    tmpfs, the newest commits are in memory, and every other time that all processes are killed, so is that.
+    tmpfs, the newest commits are in memory, and every other time that all processes are killed, that is emptied.
     """
 
     folder: Path
@@ -142,7 +143,7 @@ class PushCampaign:
     def _empty_memory(self) -> None:
         stands = [] if self.base is None else list(self.base.iterdir())
         self.lives += bool(stands)
-        if stands and self.dice.random() < 0.5:
+        if stands and self.lives % 2:
             self.power_cuts += 1
             for root in stands:
                 shutil.rmtree(root)

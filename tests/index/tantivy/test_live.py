@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,20 @@ def base() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(dir=DEFAULT_BASE))
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """96 MB of tmpfs; needs the right to mount."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False) if mount else None
+    if done is None or done.returncode:
+        pytest.skip(f"cannot mount a tmpfs: {done.stderr.strip() if done else 'no mount command'}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def live_writer(
@@ -406,6 +422,25 @@ def test_an_index_leaves_memory_before_its_merges_need_more_than_there_is(tmp_pa
     assert 5 == found(tmp_path)
     made.close()
     assert 5 == len(documents(tmp_path))
+
+
+@pytest.mark.service
+def test_an_index_goes_on_upon_the_disk_when_memory_is_full(tmp_path: Path, small: Path) -> None:
+    """Somebody else fills the tmpfs: what was committed is kept, and what was not is read again."""
+    made = live_writer(tmp_path / "i", small, id="k")
+    write(made, "a")
+    assert made.home.is_live
+    with suppress(OSError), (small / "other").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 16))
+    with pytest.raises(Rewound) as caught:
+        write(made, *(f"k{number}" for number in range(5_000)))
+    assert ({KEY: Position(1)}, False) == (caught.value.positions, caught.value.disk_full)
+    assert not made.home.is_live
+    write(made, *(f"k{number}" for number in range(5_000)))
+    made.close()
+    assert 5_001 == len(documents(tmp_path / "i")) == found(tmp_path / "i")
+    assert [small / "other"] == list(small.iterdir())
 
 
 def test_an_index_that_nobody_settles_settles_itself(tmp_path: Path, base: Path) -> None:

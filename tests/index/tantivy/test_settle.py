@@ -116,7 +116,7 @@ def test_what_is_settled_is_no_longer_in_memory(tmp_path: Path) -> None:
     folders.settle()
     meta = store.read_meta(folders.live / store.ENGINE)
     assert folders.linked() == {
-        name for name in os.listdir(folders.live / store.ENGINE) if belongs(name, named_files(meta))
+        path.name for path in (folders.live / store.ENGINE).iterdir() if belongs(path.name, named_files(meta))
     }
     assert list(folders.staging.iterdir()) == []
     for value in range(2, 20):  # merges, deletes of documents in linked files, and their collection
@@ -168,9 +168,9 @@ def test_half_a_copy_under_the_right_name_is_copied_again(tmp_path: Path) -> Non
     made = writer(folders.live, threads=1)
     _write(made, "a", value=1)
     live, durable, _ = folders.engines
-    for name in os.listdir(live):
-        if belongs(name, None):
-            (durable / name).write_bytes(b"half")
+    for path in live.iterdir():
+        if belongs(path.name, None):
+            (durable / path.name).write_bytes(b"half")
     folders.settle()
     assert len(documents(folders.durable)) == 1
     made.close()
@@ -181,7 +181,7 @@ def test_a_link_to_what_was_never_settled_is_not_published(tmp_path: Path) -> No
     made = writer(folders.live, threads=1)
     _write(made, "a", value=1)
     live, durable, _ = folders.engines
-    link(live, durable, next(name for name in os.listdir(live) if name.endswith(".idx")))
+    link(live, durable, next(path.name for path in live.iterdir() if path.suffix == ".idx"))
     with pytest.raises(StoreError, match="never settled"):
         folders.settle()
     assert documents(folders.durable) == {}
