@@ -25,7 +25,7 @@ class LiveIndex(FaultyIndex):
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
-        self.is_live = True
+        self.is_live = self.may_be_live = True
         self.told = 0
         self._settled = self._committed
         self._lost = False

@@ -132,9 +132,9 @@ def _check_doors(settings: Settings) -> None:
 
 
 def _index(config: IndexConfig, settings: Settings, clock: Clock) -> Index:
-    from headrace.app import make_index
+    from headrace.app import is_pushed, make_index
 
-    return make_index(config, settings, clock)
+    return make_index(config, settings, clock, settled=True, pushed=is_pushed(settings, config.name))
 
 
 async def _pipeline(
@@ -201,6 +201,8 @@ def full_disk(settings: Settings) -> str:
 
 def memory_parts(settings: Settings, indexes: dict[str, Index], tables: int) -> list[MemoryPart]:
     """Everything that holds bytes, with its bound."""
+    from headrace.index.base import Settling
+
     waiting = sum(config.channel_bytes + 2 * config.batch_bytes for config in settings.pipelines.values())
     for name in indexes:
         feeding = [config for config in settings.pipelines.values() if config.index == name]
@@ -209,6 +211,8 @@ def memory_parts(settings: Settings, indexes: dict[str, Index], tables: int) -> 
     writers = [
         MemoryPart(f"writer of index {name}", index.worst_case_bytes) for name, index in indexes.items()
     ]
+    if any(isinstance(index, Settling) and index.may_be_live for index in indexes.values()):
+        writers.append(MemoryPart("files of live indexes, on a tmpfs", int(settings.memory.live)))
     return [
         MemoryPart("interpreter and libraries", PROGRAM_BYTES),
         MemoryPart(f"records in flight ({human(in_flight)} read, times {capacities.FRAME_FACTOR})",
@@ -222,7 +226,7 @@ def _too_much(settings: Settings, parts: list[MemoryPart], worst: int) -> Config
     sums = " + ".join(f"{human(part.bytes)} {part.what}" for part in parts)
     message = (
         f"the worst case of {human(worst)} is more than the limit of {human(settings.memory.limit)}: {sums}; "
-        "raise the limit, or lower memory.in_flight or the memory of an index"
+        "raise the limit, or lower memory.in_flight, memory.live or the memory of an index"
     )
     return settings.origin.blame(ConfigError(message, path=("memory", "limit")))
 

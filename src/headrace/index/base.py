@@ -50,7 +50,8 @@ class Index(Protocol):
 
     @property
     def worst_case_bytes(self) -> int:
-        """The most memory its writer may hold, for the budget that `check` prints."""
+        """The most memory its writer may hold, for the budget that `check` prints; what all live indexes share
+        is none of it."""
         ...
 
     async def open(self) -> Watermarks:
@@ -198,6 +199,11 @@ class Resting(Protocol):
 @runtime_checkable
 class Settling(Protocol):
     """An index whose commits are visible at once, and durable a little later."""
+
+    @property
+    def may_be_live(self) -> bool:
+        """Whether its newest commits may ever be in memory only."""
+        ...
 
     @property
     def is_live(self) -> bool:

@@ -90,6 +90,10 @@ def write(made: Writer, *keys: str, value: int = 1) -> None:
     made.commit()
 
 
+def is_live(made: Writer) -> bool:
+    return made.home.is_live
+
+
 def found(directory: Path) -> int:
     """What a search finds now."""
     reader = open_reader(directory)
@@ -167,7 +171,7 @@ def test_at_rest_it_is_on_the_disk_alone(tmp_path: Path, base: Path) -> None:
     assert marks.durable == marks.visible
     clock.pass_(60)
     write(made, "b")
-    assert made.home.is_live
+    assert is_live(made)
     assert 2 == found(tmp_path)
     made.close()
     assert 2 == len(documents(tmp_path))
@@ -193,7 +197,7 @@ def test_a_start_that_may_not_be_live_takes_up_what_a_live_one_left(tmp_path: Pa
     killed(made)
     again = live_writer(tmp_path, None)
     write(again, "c")
-    assert not again.home.is_live
+    assert not is_live(again)
     again.close()
     assert 3 == len(documents(tmp_path))
     assert [] == list(base.iterdir())
@@ -405,20 +409,20 @@ def test_an_index_leaves_memory_before_its_merges_need_more_than_there_is(tmp_pa
     clock = Hands()
     made = live_writer(tmp_path, base, clock, total=64 << 20)
     write(made, "a")
-    assert made.home.is_live
+    assert is_live(made)
     made.home._total = 0
     clock.pass_(1)
     write(made, "b")
-    assert not made.home.is_live
+    assert not is_live(made)
     assert [] == list(base.iterdir())
     made.home._total = 64 << 20
     clock.pass_(1)
     write(made, "c")
-    assert not made.home.is_live
+    assert not is_live(made)
     clock.pass_(60)
     write(made, "d")
     write(made, "e")
-    assert made.home.is_live
+    assert is_live(made)
     assert 5 == found(tmp_path)
     made.close()
     assert 5 == len(documents(tmp_path))
@@ -429,14 +433,14 @@ def test_an_index_goes_on_upon_the_disk_when_memory_is_full(tmp_path: Path, smal
     """Somebody else fills the tmpfs: what was committed is kept, and what was not is read again."""
     made = live_writer(tmp_path / "i", small, id="k")
     write(made, "a")
-    assert made.home.is_live
+    assert is_live(made)
     with suppress(OSError), (small / "other").open("wb", buffering=0) as file:
         while True:
             file.write(bytes(1 << 16))
     with pytest.raises(Rewound) as caught:
         write(made, *(f"k{number}" for number in range(5_000)))
     assert ({KEY: Position(1)}, False) == (caught.value.positions, caught.value.disk_full)
-    assert not made.home.is_live
+    assert not is_live(made)
     write(made, *(f"k{number}" for number in range(5_000)))
     made.close()
     assert 5_001 == len(documents(tmp_path / "i")) == found(tmp_path / "i")
@@ -465,7 +469,7 @@ def test_what_cannot_be_settled_stays_in_memory(
     with monkeypatch.context() as full:
         full.setattr(shutil, "copyfile", _full)
         made.rest()
-        assert made.home.is_live
+        assert is_live(made)
         write(made, "b")
         made.close()
         assert 2 == found(tmp_path)
@@ -544,7 +548,7 @@ def test_a_folder_that_is_on_no_tmpfs_is_refused(tmp_path: Path, base: Path) -> 
     assert "no folder" in usable(base / "missing")
     made = live_writer(tmp_path, Path(__file__).parent)
     write(made, "a")
-    assert not made.home.is_live
+    assert not is_live(made)
     made.close()
 
 

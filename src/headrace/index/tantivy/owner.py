@@ -29,6 +29,7 @@ class TantivyIndex:
 
     def __init__(self, settings: Settings, context: IndexContext) -> None:
         base = live_base(settings, context)
+        self.may_be_live = base is not None
         self._writer = Writer(
             context.name,
             context.directory,
