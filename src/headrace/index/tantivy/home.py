@@ -8,7 +8,6 @@ kill leaves a live folder behind, and the next start settles that one first.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,7 +145,7 @@ class Home:
 
     def _lose(self, lost: Live) -> None:
         live.give_up(self._directory)
-        shutil.rmtree(lost.root, ignore_errors=True)
+        lost.remove()
         self._on_disk()
         self._lacking = self._marks.read()
         event(log.error, "index.live_lost", index=self._name, reason=f"{lost.root} vanished")

@@ -29,6 +29,7 @@ POINTER: Final = "live"
 OWNER: Final = "owner"
 STAGING: Final = "staging"
 PREFIX: Final = "headrace-"
+REMOVALS: Final = 3
 SETTLER_SECONDS: Final = 60.0
 """How long a settlement under way is waited for."""
 
@@ -71,7 +72,14 @@ class Live:
                     f"{self.root} is not the live folder of {self.durable}: {behind:+} operations"
                 )
             unpoint(self.directory)
-        shutil.rmtree(self.root, ignore_errors=True)
+        self.remove()
+
+    def remove(self) -> None:
+        """Give its memory back. What the last writer's merges still write is deleted by the settler, later."""
+        for _ in range(REMOVALS):
+            shutil.rmtree(self.root, ignore_errors=True)
+            if not self.root.exists():
+                return
 
 
 def settling(directory: Path, wait: float) -> _Settling:
