@@ -27,7 +27,7 @@ FRESH: Final = frozenset({"after", "timeout"})
 """Until when and how long a read waits for writes (`freshness`)."""
 
 COUNT: Final = frozenset({"terminate_after", "ignore_throttled"})
-MSEARCH_DEFAULTS: Final = frozenset({"rest_total_hits_as_int"})
+MSEARCH_DEFAULTS: Final = frozenset({"rest_total_hits_as_int", "typed_keys"})
 """Parameters of an `_msearch` that are meant for each of its searches."""
 
 SEARCH: Final = COMMON | QUERY | TARGETS | SOURCE | FRESH | {
@@ -149,7 +149,7 @@ def parsed(
         search_after=_search_after(body),
         source=_source(body, parameters),
         highlight=_object(body, "highlight"),
-        aggregations=_object(body, "aggs") or _object(body, "aggregations"),
+        aggregations=_aggregations(body),
         count=total not in (False, "false"),
         post_filter=_object(body, "post_filter"),
         min_score=_min_score(body),
@@ -223,7 +223,12 @@ def shown(body: Mapping[str, Any], parameters: Mapping[str, str]) -> Shown:
         total=_tracked(body.get("track_total_hits", parameters.get("track_total_hits", True))),
         total_as_int=flag(parameters.get("rest_total_hits_as_int"), "rest_total_hits_as_int"),
         terminated=whole(terminate, "terminate_after") > 0,
+        typed=_aggregations(body) if flag(parameters.get("typed_keys"), "typed_keys") else None,
     )
+
+
+def _aggregations(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    return _object(body, "aggs") or _object(body, "aggregations")
 
 
 def _fields(body: Mapping[str, Any]) -> list[Any]:

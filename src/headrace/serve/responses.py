@@ -13,10 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.core.errors import HeadraceError, RequestError
+from headrace.index.query.bounds import hold
 from headrace.serve.filter_path import filtered
 
 PRODUCT: Final = {"X-Elastic-Product": "Elasticsearch"}
 """Without it on every answer, errors too, the official clients refuse to go on."""
+
+PER_BYTE: Final = 8
+"""Bytes of Python objects for a byte of the JSON that they are decoded from, roughly."""
 
 JSON_TYPE: Final = "application/json"
 VENDOR_TYPE: Final = "application/vnd.elasticsearch+json"
@@ -29,6 +33,7 @@ def json_response(
     wanted = request.query_params.get("filter_path")
     encoded = msgspec.json.encode(body)
     if wanted:
+        hold(PER_BYTE * len(encoded))
         encoded = msgspec.json.encode(filtered(msgspec.json.decode(encoded), wanted.split(",")))
     if request.query_params.get("pretty", "false") in ("", "true"):
         encoded = msgspec.json.format(encoded, indent=2) + b"\n"

@@ -25,6 +25,50 @@ class Bounds:
     buckets: int = 65_536
 
 
+class Held:
+    """Bytes that one request holds until it is answered, as far as they are counted; `most` may be.
+
+    What is only passed through (a scan) is not counted, nor what the engine holds while it works."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.size = 0
+
+    def take(self, size: int) -> None:
+        """Raises RequestError 400 where it becomes too much; what is held goes with the request."""
+        self.size += size
+        if self.size > self.most:
+            told = (
+                f"the search holds more than {self.most} bytes for its answer; ask for a smaller [size], for "
+                "less of [_source], or for fewer buckets; read on with [search_after] or by /{index}/_scan"
+            )
+            _refuse(told, "memory", "circuit_breaking_exception")
+
+
+HELD: Final[ContextVar[Held | None]] = ContextVar("headrace_search_held", default=None)
+
+PER_HIT: Final = 1_000
+PER_BUCKET: Final = 1_000
+"""Bytes of a hit beside its texts, and of a bucket with a metric or two in it, as Python objects."""
+
+
+def hold(size: int) -> None:
+    """Count what is now held for the answer. Raises RequestError 400 beyond `server.search.memory`."""
+    if (held := HELD.get()) is not None:
+        held.take(size)
+
+
+def holding() -> int:
+    """What is held now, to come back to (`let_go`)."""
+    return 0 if (held := HELD.get()) is None else held.size
+
+
+def let_go(size: int) -> None:
+    """All but `size` bytes are no longer needed."""
+    if (held := HELD.get()) is not None:
+        held.size = min(held.size, size)
+
+
 CURRENT: Final[ContextVar[Bounds]] = ContextVar("headrace_search_bounds", default=Bounds())  # noqa: B039  frozen
 
 _INNER: Final = ("aggs", "aggregations")
