@@ -18,7 +18,7 @@ from headrace.index.query import tree
 from headrace.index.tantivy import analysis
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.normalizing import normalized_text
-from headrace.index.tantivy.snapshot import Snapshot
+from headrace.index.tantivy.snapshot import Snapshot, in_engine
 
 KEYWORD_SUFFIX: Final = ".keyword"
 
@@ -82,11 +82,11 @@ class Target:
 
     @property
     def dynamic(self) -> str:
-        return f"{engine.DYNAMIC}.{self.path}"
+        return f"{engine.DYNAMIC}.{in_engine(self.path)}"
 
     @property
     def dynamic_text(self) -> str:
-        return f"{engine.DYNAMIC_TEXT}.{self.path}"
+        return f"{engine.DYNAMIC_TEXT}.{in_engine(self.path)}"
 
     @property
     def fast(self) -> str:
@@ -190,5 +190,5 @@ def words(target: Target, text: str) -> list[str | tuple[int, str]]:
 
 
 def parser_path(path: str) -> str:
-    """A path as the engine's query parser reads it back."""
-    return re.sub(r"([^A-Za-z0-9_.])", r"\\\1", path)
+    """A path as the engine's query parser reads it back; what a range makes of it is read once more."""
+    return re.sub(r"([^A-Za-z0-9_.])", r"\\\1", in_engine(in_engine(path)))
