@@ -40,10 +40,10 @@ def json_response(
     return Response(encoded, status, {**PRODUCT, "Content-Type": content_type(request), **(headers or {})})
 
 
-def error_response(error: HeadraceError, index: str | None = None) -> Response:
-    """An error's answer as Elasticsearch words it."""
+def error_response(error: HeadraceError, index: str | None = None, accept: str = "") -> Response:
+    """An error's answer as Elasticsearch words it; `accept`: the request's header."""
     body = error_body(error, index)
-    headers = {**PRODUCT, "Content-Type": JSON_TYPE}
+    headers = {**PRODUCT, "Content-Type": _kind(accept)}
     if isinstance(error, RequestError) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     return Response(msgspec.json.encode(body), body["status"], headers)
@@ -60,7 +60,11 @@ def error_body(error: HeadraceError, index: str | None = None) -> dict[str, Any]
 
 def content_type(request: Request) -> str:
     """The client's own vendor type where it asks for one, else plain JSON."""
-    for accepted in request.headers.get("accept", "").split(","):
+    return _kind(request.headers.get("accept", ""))
+
+
+def _kind(accept: str) -> str:
+    for accepted in accept.split(","):
         kind, _, parameters = accepted.strip().partition(";")
         if kind.strip() == VENDOR_TYPE:
             return f"{VENDOR_TYPE};{parameters.strip()}" if parameters else VENDOR_TYPE
