@@ -38,6 +38,7 @@ from headrace.index.tantivy.rows import ORDINAL, RowFormat
 from headrace.index.tantivy.schema import ID, POSITION, SEQ, EngineSchema
 from headrace.index.tantivy.sweep import sweep
 from headrace.index.tantivy.uncommitted import Uncommitted
+from headrace.index.tantivy.width import Width
 from headrace.model import (
     RECORD,
     Batch,
@@ -73,6 +74,7 @@ class Writer:
         self._engine: tantivy.IndexWriter | None = None
         self._opened = False
         self._merges: Merges
+        self._width = Width(settings.threads)
         self._committed: dict[PartitionKey, PositionDocument] = {}
         self._pending: dict[PartitionKey, PositionDocument] = {}
         self._seq = 0
@@ -156,7 +158,7 @@ class Writer:
     def _ready(self) -> tuple[tantivy.Index, tantivy.IndexWriter]:
         if self._engine is None:  # swept just before: the last writer's threads may have ended late
             index = self._recall()
-            share = HEAP.take(self, int(self.settings.memory), self.settings.threads)
+            share = HEAP.take(self, int(self.settings.memory), self._width.threads)
             self._engine = store.open_writer(index, self._folder, *share)
             self._merges = Merges(self.name, self._folder)
         assert self._index is not None
@@ -333,9 +335,17 @@ class Writer:
             engine.delete_documents_by_term(POSITION, document.term)
             engine.add_json(document.engine_line)
         engine.commit()
+        rows = sum(document.rows - self._rows_of(document.key) for document in self._pending.values())
         self._committed |= self._pending
         self._forget()
         self._merges.look()
+        if self._width.committed(rows):
+            del engine
+            self._drop()
+
+    def _rows_of(self, key: PartitionKey) -> int:
+        """How many rows of a partition are committed."""
+        return self._committed[key].rows if key in self._committed else 0
 
     def _forget(self) -> None:
         """Nothing is uncommitted any more: it is committed, or gone."""
