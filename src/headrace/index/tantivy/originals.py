@@ -11,7 +11,8 @@ from typing import Final
 
 import polars as pl
 
-from headrace.fields import named
+from headrace.core.lines import lines_of
+from headrace.fields import named, without
 from headrace.index.tantivy.jsontext import object_text, plain
 from headrace.model import RECORD, Decoded, Texts
 
@@ -54,10 +55,10 @@ class Originals:
         if found is None:
             return None
         decoded, texts, places = found
-        before = decoded.drop(RECORD)
+        before = without(decoded, RECORD)
         if texts.canonical and _is_cheaper_written(before, user):
             return None
-        lines = pl.read_lines(texts.lines).to_series()
+        lines = lines_of(texts.lines)
         if len(lines) != decoded.height or not before.width:
             return None
         if places is not None:
