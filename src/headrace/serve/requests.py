@@ -60,6 +60,12 @@ INSTEAD: Final = {
 }
 """What Elasticsearch knows and we do not, and what there is instead; empty or false changes nothing."""
 
+LISTS: Final = (
+    "sort", "search_after", "_source", "fields", "docvalue_fields", "stored_fields", "highlight", "suggest",
+)  # fmt: skip
+MOST_NAMES: Final = 1_024
+"""Names in one of `LISTS`: each is looked for in every hit, or is one more column to sort by."""
+
 LARGEST_BODY: Final = 10 << 20
 
 
@@ -161,6 +167,8 @@ def parsed(
 def _check_body(body: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
     """Refuses what would change the answer and is not known. Raises RequestError."""
     for name, value in body.items():
+        if name in LISTS:
+            _few(value.get("fields", ()) if name == "highlight" and isinstance(value, dict) else value, name)
         if name in INSTEAD:
             if value not in (None, False, [], {}):
                 fail(f"[{name}] is not supported: {INSTEAD[name]}")
@@ -168,6 +176,14 @@ def _check_body(body: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
             fail(f"unknown key [{name}] in the search body; {suggest(name, list(BODY))}", "parsing_exception")
     if flag(parameters.get("explain"), "explain"):
         fail(f"[explain] is not supported: {INSTEAD['explain']}")
+
+
+def _few(given: Any, name: str) -> None:
+    """Raises RequestError for more names than a search may have."""
+    inside = given.values() if isinstance(given, dict) else ()
+    for each in (given, *inside):
+        if isinstance(each, list | dict) and len(each) > MOST_NAMES:
+            fail(f"[{name}] has {len(each)} entries, at most {MOST_NAMES}; use patterns, or fewer names")
 
 
 def flag(value: Any, name: str) -> bool:

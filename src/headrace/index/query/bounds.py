@@ -5,9 +5,11 @@ Without a server (a search in a folder) the bounds are the largest there are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from headrace.core.errors import RequestError
@@ -71,7 +73,46 @@ def let_go(size: int) -> None:
 
 CURRENT: Final[ContextVar[Bounds]] = ContextVar("headrace_search_bounds", default=Bounds())  # noqa: B039  frozen
 
+OBJECTS: Final = 6
+"""Objects of JSON that a clause is written with at most, roughly: itself, its field, options, a filter."""
+
+WORDS: Final = 4
+"""Runs of letters that make a clause in a query string: field, value, operator."""
+
+_WORD: Final = re.compile(r"\w+")
 _INNER: Final = ("aggs", "aggregations")
+
+
+def check_size(query: Any) -> None:
+    """A look at the JSON alone, before anything is made of it. Raises RequestError 400.
+
+    Generous: what is within the bounds passes, what is far beyond them costs no time."""
+    most = CURRENT.get().clauses
+    objects, level = 0, [query]
+    while level:
+        inner: list[Any] = []
+        for each in level:
+            if isinstance(each, Mapping):
+                objects += 1
+                inner.extend(each.values())
+            elif isinstance(each, list):
+                inner.extend(each)
+            elif isinstance(each, str) and len(each) > most:
+                check_words(sum(1 for _ in islice(_WORD.finditer(each), WORDS * (most + 1))) // WORDS)
+        if objects > OBJECTS * most:
+            check_words(objects)
+        level = inner
+
+
+def check_words(count: int) -> None:
+    """A word of a text is a clause, as Elasticsearch counts. Raises RequestError 400 for too many."""
+    most = CURRENT.get().clauses
+    if count > most:
+        _refuse(_too_many(most), "clauses", "too_many_clauses")
+
+
+def _too_many(most: int) -> str:
+    return f"maxClauseCount is set to {most}, the query has more; a [terms] query is one"
 
 
 def bounded(node: Any) -> Any:
@@ -91,8 +132,7 @@ def bounded(node: Any) -> Any:
                 )
         clauses += len(level)
         if clauses > bounds.clauses:
-            told = f"maxClauseCount is set to {bounds.clauses}, the query has more; a [terms] query is one"
-            _refuse(told, "clauses", "too_many_clauses")
+            check_words(clauses)
         level = [inner for each in level for inner in _within(each)]
     return node
 

@@ -15,6 +15,7 @@ from headrace.core.errors import RequestError
 from headrace.fields import FieldType
 from headrace.fields.declared import normalizers
 from headrace.index.query import tree
+from headrace.index.query.bounds import check_words
 from headrace.index.tantivy import analysis
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.normalizing import normalized_text
@@ -186,6 +187,7 @@ def analyzer(name: str) -> tantivy.TextAnalyzer:
 def words(target: Target, text: str) -> list[str | tuple[int, str]]:
     """The tokens of a query text with their positions, by the field's own analyzer."""
     tokens = analyzer(target.analyzer).pre_tokenize(text).tokens
+    check_words(len(tokens))
     return [(token.position, token.text) for token in tokens]
 
 
