@@ -21,6 +21,7 @@ from headrace.core.telemetry import span
 from headrace.index.base import Applying, Index, Maintainable, Resting
 from headrace.model import Batch, Outcome, Position, Rejection, Watermarks
 from headrace.pipeline.cadence import Cadence
+from headrace.pipeline.capacities import WANTED_SECONDS
 from headrace.pipeline.deadletter import DeadLetters, letters
 from headrace.pipeline.delivery import (
     Delivery,
@@ -87,6 +88,7 @@ class IndexOwner:
         self._cadence = Cadence(commit_interval)
         self._runs: set[Run] = set()
         self._pending: list[Batch] = []
+        self._wanted = anyio.Event()
         self._rewinds = 0
         self._rests_at = float("inf")
         self._retained_at = guard.clock.monotonic()
@@ -106,6 +108,14 @@ class IndexOwner:
             for (owner, partition), position in self.watermarks.durable.items()
             if owner == pipeline
         }
+
+    async def wanted(self) -> None:
+        """Wait until a batch that is read now would soon be written, though not for long (`WANTED_SECONDS`).
+
+        Who keeps up reads then, so that records wait as one larger batch where they are, and not in line.
+        """
+        with anyio.move_on_after(WANTED_SECONDS):
+            await self._wanted.wait()
 
     async def flush(self) -> None:
         """Wait until everything delivered before is committed. Raises Fatal if the owner has failed."""
@@ -151,11 +161,14 @@ class IndexOwner:
     async def _loop(self) -> None:
         while True:
             item: Delivery | Flush | None = None
+            if not len(self.channel):
+                self._wanted.set()
             with anyio.move_on_after(self._wait()):
                 try:
                     item = await self.channel.get()
                 except Closed:
                     break
+                self._wanted = anyio.Event()
             try:
                 await self._handle(item)
             except Rewound as error:
@@ -188,6 +201,7 @@ class IndexOwner:
 
     async def _write(self, delivery: Delivery) -> None:
         batch, run = delivery.batch, delivery.run
+        run.taken()
         if not run.alive:
             self._discard(delivery)
             return
@@ -258,6 +272,8 @@ class IndexOwner:
         started = self._clock.monotonic()
         covered = [batch.raw.trace for batch in self._pending]
         with span("commit", links=covered, index=self.name, batches=len(covered)):
+            # What is read and decoded meanwhile is written as soon as this has ended.
+            self._wanted.set()
             self.watermarks = await self._guard.call(self.index.commit)
         ended = self._clock.monotonic()
         self._cadence.committed(started, ended)

@@ -27,6 +27,9 @@ class Run(Protocol):
     def rewind(self, reason: str) -> None:
         """The index rolled back: end, and start again after the committed positions."""
 
+    def taken(self) -> None:
+        """The owner begins to write what was delivered last."""
+
     def committed(self) -> None:
         """The owner's watermarks have moved."""
 
