@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,13 @@ def sources(directory: Path) -> list[Any]:
 
 
 def matches(directory: Path, field: str, value: object) -> int:
-    """How many documents a term query finds."""
+    """How many documents have a value; of floats and dates by a range, since they have no terms."""
     index, found = searcher(directory)
-    return count(found, tantivy.Query.term_query(index.schema, field, value))
+    query = tantivy.Query.term_query(index.schema, field, value)
+    if isinstance(value, float | datetime) and "." not in field:
+        kind = tantivy.FieldType.Float if isinstance(value, float) else tantivy.FieldType.Date
+        query = tantivy.Query.range_query(index.schema, field, kind, value, value)
+    return count(found, query)
 
 
 def reasons(rejections: Sequence[Any]) -> list[tuple[int, str]]:

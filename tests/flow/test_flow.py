@@ -16,6 +16,7 @@ from headrace.core.errors import Retryable
 from headrace.core.health import State
 from headrace.layout import dead_letter_file
 from headrace.model import Batch, Ledger, Position, RawBatch, Rejection
+from headrace.pipeline.capacities import WANTED_SECONDS
 from headrace.pipeline.deadletter import DeadLetterView
 from headrace.settings import StepConfig
 from headrace.testing import ABORT, EOF, PAUSE, FaultyIndex, Row, ScriptedSource, Step
@@ -55,6 +56,20 @@ async def test_a_stalled_index_stops_the_reader_at_the_exact_bound(tmp_path: Pat
         assert source.delivered == 7
         index.go_on()
         await until(lambda: len(index.rows) == 100)
+
+
+async def test_a_source_that_keeps_up_has_one_batch_waiting_and_no_more(tmp_path: Path) -> None:
+    """One is in the stalled writer; the next is read because others might keep that index busy for ever."""
+    script = [step for rows in batches(20, size=2) for step in (rows, PAUSE)]
+    source, index = ScriptedSource(*script, EOF), FaultyIndex()
+    source.resume()
+    index.stall()
+    async with running(ingester(configured(tmp_path, {"p": "i"}), {"p": source}, {"i": index})):
+        await until(lambda: source.delivered == 2)
+        await anyio.sleep(3 * WANTED_SECONDS)
+        assert source.delivered == 2
+        index.go_on()
+        await until(lambda: len(index.rows) == 40)
 
 
 async def test_the_memory_budget_stops_all_readers(tmp_path: Path) -> None:

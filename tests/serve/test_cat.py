@@ -45,10 +45,9 @@ def test_indexes_are_a_table_with_the_asked_columns_in_the_asked_order(client: T
     assert 404 == client.get("/_cat/indices/nope").status_code
 
 
-def test_counts_health_and_aliases(client: TestClient) -> None:
+def test_counts_and_aliases(client: TestClient) -> None:
     assert "12" == client.get("/_cat/count?format=json").json()[0]["count"]
     assert "1" == client.get("/_cat/count/few?format=json").json()[0]["count"]
-    assert "green" == client.get("/_cat/health?format=json").json()[0]["status"]
     rows = client.get("/_cat/aliases?format=json").json()
     assert [("all", "few", "*"), ("all", "many", "-")] == [
         (row["alias"], row["index"], row["filter"]) for row in rows

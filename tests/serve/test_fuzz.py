@@ -156,4 +156,6 @@ def _bounded(query: Any) -> None:
     for name in ("timeout", "wait_for_status"):
         if name in query:
             query[name] = {"timeout": "10s", "wait_for_status": "green"}[name]
+    if "wait_for_status" in query:
+        query["timeout"] = "1s"
     query.pop("after", None)

@@ -82,6 +82,29 @@ def test_a_stalled_index_costs_disk_then_429_then_all_drains(tmp_path: Path) -> 
 
 
 @pytest.mark.timeout(120)
+def test_pipelines_name_who_holds_the_oldest_file(tmp_path: Path) -> None:
+    """A subscriber that is behind, and nobody once it has passed all (PROTOCOL 14)."""
+    with service(tmp_path, SMALL) as running:
+        running.until_ready()
+        assert 200 == bulk(running, range(100))[0]
+        running.until(lambda: running.count("things") == 100)
+        shown = running.ask("/api/pipelines")
+        assert running.ask("/api/buffer")["holder"] == shown["buffer"]["holder"]
+        assert "things" in [each["name"] for each in shown["pipelines"]]
+        ingester = running.child("ingester")
+        os.kill(ingester, signal.SIGSTOP)
+        try:
+            assert 200 == bulk(running, range(100, 3_000))[0]
+            assert "things" == running.ask("/api/buffer")["holder"]["subscriber"]
+            assert 503 == running.raw("/api/pipelines")[0]
+        finally:
+            os.kill(ingester, signal.SIGCONT)
+        running.until(lambda: running.raw("/api/pipelines")[0] == 200)
+        holder = running.ask("/api/pipelines")["buffer"]["holder"]
+        assert holder is None or "things" == holder["subscriber"]
+
+
+@pytest.mark.timeout(120)
 def test_what_an_answer_promises_is_kept(tmp_path: Path) -> None:
     """A token waits for its write; a document passes the pipeline's steps; a bad one costs itself alone."""
     with service(tmp_path, SMALL) as running:

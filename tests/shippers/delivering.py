@@ -31,6 +31,17 @@ server: { port: PORT }
 disk_reserve: 1MB
 """
 
+SECRET, OWN_SECRET = "what-the-shipper-knows-17", "what-the-test-knows-17"
+KEYED = f"""\
+data_dir: data
+server:
+  port: PORT
+  keys:
+    - {{ name: shipper, secret: {SECRET}, scopes: [write], indexes: [logs] }}
+    - {{ name: own, secret: {OWN_SECRET}, scopes: [read, write] }}
+disk_reserve: 1MB
+"""
+
 
 def recipe(heading: str, changes: Mapping[str, str]) -> str:
     """The first block below that heading of the page, with `changes`: each old text must be in it."""
@@ -48,9 +59,9 @@ def recipe(heading: str, changes: Mapping[str, str]) -> str:
 class Service:
     """Headrace, to be ended in more than one way and started again in the same folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, configuration: str) -> None:
         self.folder, self.port = folder, free_port()
-        (folder / "service.yaml").write_text(SERVICE.replace("PORT", str(self.port)))
+        (folder / "service.yaml").write_text(configuration.replace("PORT", str(self.port)))
         self.running = self._started()
 
     def _started(self) -> Running:
@@ -71,14 +82,15 @@ class Service:
 
     def documents(self, index: str) -> list[dict[str, Any]]:
         """All that can be found in that index, or in those that the pattern names."""
-        self.running.ask(f"/{index}/_refresh", {})
-        found = self.running.ask(f"/{index}/_search", {"size": 10_000})
+        key = {"authorization": f"Bearer {OWN_SECRET}"}
+        self.running.ask(f"/{index}/_refresh", {}, key)
+        found = self.running.ask(f"/{index}/_search", {"size": 10_000}, key)
         return [hit["_source"] for hit in found.get("hits", {}).get("hits", [])]
 
 
 @contextmanager
-def headrace(folder: Path) -> Iterator[Service]:
-    started = Service(folder)
+def headrace(folder: Path, configuration: str = SERVICE) -> Iterator[Service]:
+    started = Service(folder, configuration)
     try:
         yield started
     finally:

@@ -307,6 +307,30 @@ def test_fluentd_makes_its_data_stream(wire: Wire) -> None:
     assert (200, False) == (answer.status, answer.json["errors"])
 
 
+def test_fluentd_makes_an_alias_over_a_dated_index(wire: Wire) -> None:
+    """With `rollover_index true`: the index first, then its alias with the body of an index."""
+    path = "/%3Crolled-%7Bnow%2Fd%7D-000001%3E"
+    assert 404 == wire("HEAD", "/_alias/rolled").status
+    assert 200 == wire("PUT", path).status
+    body = {"aliases": {"rolled": {"is_write_index": True}}}
+    assert 200 == wire("PUT", f"{path}/_alias/rolled", body).status
+    assert 200 == wire("HEAD", "/_alias/rolled").status
+    answer = wire("POST", "/_bulk", lines({"index": {"_index": "rolled"}}, {"message": "so"}))
+    assert (200, False) == (answer.status, answer.json["errors"])
+
+
+def test_the_collector_gets_the_parts_of_items_that_it_asks_for(wire: Wire) -> None:
+    """The exporter of later versions than the one that is run; `errors` is among what it leaves out."""
+    fields = ("_index", "status", "failure_store", "error.type", "error.reason")
+    path = "/_bulk?include_source_on_error=false&filter_path=" + ",".join(
+        f"items.*.{name}" for name in fields
+    )
+    body = lines(
+        {"create": {"_index": "otel", "require_data_stream": False, "dynamic_templates": {}}}, {"a": 1}
+    )
+    assert {"items": [{"create": {"_index": "otel", "status": 201}}]} == wire("POST", path, body).json
+
+
 @pytest.mark.parametrize("prefix", ["", "/es"])
 def test_vector_asks_for_the_version_and_health_and_writes_compressed(wire: Wire, prefix: str) -> None:
     """`api_version: auto`; also below a path, which it takes as part of the endpoint."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.running import free_port
-from shippers.delivering import RECORDS, Shipper, delivered, headrace, recipe
+from shippers.delivering import KEYED, RECORDS, SECRET, Shipper, delivered, headrace, recipe, until
 
 PROGRAM = shutil.which("rsyslogd")
 # Beside the program: Debian's package conflicts with syslog-ng's, so one of the two may be unpacked in a folder.
@@ -39,7 +39,7 @@ input(type="imuxsock" Socket="FOLDER/log" CreatePath="on" RateLimit.Interval="0"
 class Rsyslog(Shipper):
     """A syslog daemon with three inputs, each of which gets a third of the messages."""
 
-    def __init__(self, folder: Path, service_port: int, *, ids: bool) -> None:
+    def __init__(self, folder: Path, service_port: int, *, ids: bool = True, secret: str = "") -> None:
         folder.mkdir()
         tcp, self.udp = free_port(), free_port()
         inputs = INPUTS.replace("FOLDER", str(folder))
@@ -47,6 +47,8 @@ class Rsyslog(Shipper):
         changes = {"7223": str(service_port), "/var/log/rsyslog-refused": str(folder / "errors")}
         if not ids:
             changes['bulkid="id" dynbulkid="on"'] = ""
+        if secret:
+            changes['searchType=""'] = f'searchType="" uid="shipper" pwd="{secret}"'
         config = folder / "rsyslog.conf"
         config.write_text(inputs + recipe("rsyslog", changes))
         command = [str(PROGRAM), "-n", "-f", str(config), "-i", str(folder / "pid")]
@@ -84,5 +86,17 @@ def test_every_message_is_there_after_a_restart_and_a_kill(tmp_path: Path, ids: 
             assert ' number-7--end says "so\\"' in {one["message"] for one in service.documents("logs")}
             # What is answered with an error as a whole, it writes there and never sends again.
             assert not (shipper.folder / "errors").exists()
+        finally:
+            shipper.stop()
+
+
+def test_a_key_that_may_only_write_is_enough(tmp_path: Path) -> None:
+    """As name and password: also what it asks before it writes needs no other scope."""
+    with headrace(tmp_path, KEYED) as service:
+        shipper = Rsyslog(tmp_path / "rsyslog", service.port, secret=SECRET)
+        try:
+            shipper.send(range(9))
+            until(lambda: len(service.documents("logs")) >= 9, shipper.words)
+            assert list(range(9)) == sorted(map(number_in, service.documents("logs")))
         finally:
             shipper.stop()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.running import free_port
-from shippers.delivering import RECORDS, Shipper, delivered, headrace, recipe
+from shippers.delivering import KEYED, RECORDS, SECRET, Shipper, delivered, headrace, recipe, until
 
 MODULES = list(Path("/usr/lib/syslog-ng").glob("*/libhttp.so"))
 LIBRARY = Path("/usr/share/syslog-ng/include/scl/elasticsearch")
@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 
-def syslog_ng(folder: Path, service_port: int, *, ids: bool) -> Shipper:
+def syslog_ng(folder: Path, service_port: int, *, ids: bool = True, secret: str = "") -> Shipper:
     folder.mkdir()
     port = free_port()
     changes = {
@@ -35,6 +35,8 @@ def syslog_ng(folder: Path, service_port: int, *, ids: bool) -> Shipper:
     }
     if not ids:
         changes['custom-id("${UNIQID}")'] = ""
+    if secret:
+        changes['type("")'] = f'type("") user("shipper") password("{secret}")'
     config = folder / "syslog-ng.conf"
     config.write_text(recipe("syslog-ng", changes))
     files = {"-f": config, "-R": folder / "persist", "-c": folder / "control", "-p": folder / "pid"}
@@ -64,5 +66,17 @@ def test_every_message_is_there_after_a_restart_and_a_kill(tmp_path: Path, ids: 
             if ids:
                 assert list(range(RECORDS)) == numbers
             assert 'number-7 says "so\\"' in {one["MESSAGE"] for one in service.documents("logs")}
+        finally:
+            shipper.stop()
+
+
+def test_a_key_that_may_only_write_is_enough(tmp_path: Path) -> None:
+    """As name and password, which it sends with each batch."""
+    with headrace(tmp_path, KEYED) as service:
+        shipper = syslog_ng(tmp_path / "syslog-ng", service.port, secret=SECRET)
+        try:
+            shipper.over_tcp(messages(range(9)))
+            until(lambda: len(service.documents("logs")) >= 9, shipper.words)
+            assert list(range(9)) == sorted(map(number, service.documents("logs")))
         finally:
             shipper.stop()

@@ -5,7 +5,7 @@ beside ours and reported back as given.
 """
 
 from headrace.fields.addresses import IP, IPV4, IPV6
-from headrace.fields.casting import cast, located, named
+from headrace.fields.casting import cast, located, named, without
 from headrace.fields.dates import FIRST_WHOLE_YEAR, LAST_WHOLE_YEAR, from_iso
 from headrace.fields.declared import (
     ELASTICSEARCH_NAMES,
@@ -32,4 +32,5 @@ __all__ = [
     "named",
     "parse_field",
     "parse_fields",
+    "without",
 ]

@@ -20,6 +20,12 @@ def named(name: str) -> pl.Expr:
     return selectors.by_name(name).as_expr() if name == "*" or name.startswith("^") else pl.col(name)
 
 
+def without(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """The frame less some columns, as it stands: `drop` hands a plan to Polars' threads, and waits."""
+    kept = [name for name in frame.columns if name not in names]
+    return frame[kept] if kept else frame.drop(names)
+
+
 def located(schema: Mapping[str, pl.DataType], name: str) -> tuple[pl.Expr, pl.DataType] | None:
     """A column by its name, or by its path through structs, and its type; None if there is none."""
     if name in schema:

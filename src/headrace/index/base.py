@@ -50,8 +50,7 @@ class Index(Protocol):
 
     @property
     def worst_case_bytes(self) -> int:
-        """The most memory its writer may hold, for the budget that `check` prints; what all live indexes share
-        is none of it."""
+        """The most memory its writer may hold, for the budget that `check` prints; less what live indexes share."""
         ...
 
     async def open(self) -> Watermarks:

@@ -33,6 +33,9 @@ COMMIT_TARGET_SECONDS: Final = 0.03
 """A record of a source that keeps up waits no longer for a commit to begin, counted from when it reached us:
 its decoding before, the commit and the look of the searcher after it make up the rest of 100 ms."""
 
+WANTED_SECONDS: Final = 0.1
+"""A source that keeps up reads when the index can take it, or after so long: others may keep it busy."""
+
 COMMIT_LATE_SHARE: Final = 1
 """Once a record has waited that long, time between commits is at least this many times the last commit."""
 

@@ -18,8 +18,9 @@ from headrace.core.health import Health, State
 from headrace.core.log import bind, event
 from headrace.core.telemetry import span
 from headrace.index.base import Applying, Index, Maintainable, Resting, Settling
-from headrace.model import Batch, Outcome, PartitionKey, Position, Rejection, Watermarks
+from headrace.model import Batch, PartitionKey, Position, Rejection, Watermarks
 from headrace.pipeline.cadence import Cadence
+from headrace.pipeline.capacities import WANTED_SECONDS
 from headrace.pipeline.deadletter import DeadLetters, letters
 from headrace.pipeline.delivery import (
     Delivery,
@@ -28,6 +29,7 @@ from headrace.pipeline.delivery import (
     Run,
     accepted,
     note_in_flight,
+    note_written,
     rows_applied,
     unread,
     with_originals,
@@ -44,7 +46,6 @@ CROWDED_SECONDS = 1.0
 """Idle this long, an index rests where others wait for what it holds."""
 
 """After its last commit an index gives back what its writer holds: a hundred idle ones were 801 threads."""
-
 
 UNSETTLED_SECONDS = 0.25
 """Between two looks at what is durable, of an index without commits: its last one will be in a second."""
@@ -93,6 +94,7 @@ class IndexOwner:
         self._cadence = Cadence(commit_interval)
         self._runs: set[Run] = set()
         self._pending: list[Batch] = []
+        self._wanted = anyio.Event()
         self._rewinds = 0
         self._buried = False
         self._catching_up = ""
@@ -118,6 +120,14 @@ class IndexOwner:
     async def promise(self, key: PartitionKey, record: int) -> bool:
         """Before somebody is told that it is visible. See `index.base.Settling`."""
         return not isinstance(self.index, Settling) or await self.index.promise(key, record)
+
+    async def wanted(self) -> None:
+        """Wait until a batch that is read now would soon be written, though not for long (`WANTED_SECONDS`).
+
+        Who keeps up reads then, so that records wait as one larger batch where they are, and not in line.
+        """
+        with anyio.move_on_after(WANTED_SECONDS):
+            await self._wanted.wait()
 
     async def flush(self) -> None:
         """Wait until everything delivered before is committed. Raises Fatal if the owner has failed."""
@@ -162,11 +172,14 @@ class IndexOwner:
     async def _loop(self) -> None:
         while True:
             item: Delivery | Flush | None = None
+            if not len(self.channel):
+                self._wanted.set()
             with anyio.move_on_after(self._wait()):
                 try:
                     item = await self.channel.get()
                 except Closed:
                     break
+                self._wanted = anyio.Event()
             try:
                 await self._handle(item)
             except Rewound as error:
@@ -206,6 +219,7 @@ class IndexOwner:
 
     async def _write(self, delivery: Delivery) -> None:
         batch, run = delivery.batch, delivery.run
+        run.taken()
         if not run.alive:
             self._discard(delivery)
             return
@@ -218,7 +232,10 @@ class IndexOwner:
                 ):
                     rejected = await self._write_or_rewind(batch)
                 outcomes = self.index.outcomes() if isinstance(self.index, Applying) else []
-                self._note_written(batch, rejected, outcomes, self._clock.monotonic() - started)
+                seconds = self._clock.monotonic() - started
+                note_written(
+                    self._metrics, batch, len(rejected), rows_applied(batch, rejected, outcomes), seconds
+                )
                 batch = accepted(batch, outcomes).with_rejections(with_originals(batch.raw, rejected))
                 if batch.rejections:
                     await self._bury(batch)
@@ -241,15 +258,6 @@ class IndexOwner:
         except Rewound:
             self._landed(batch)
             raise
-
-    def _note_written(
-        self, batch: Batch, rejected: list[Rejection], outcomes: list[Outcome], seconds: float
-    ) -> None:
-        count = self._metrics.records.labels
-        indexed = rows_applied(batch, rejected, outcomes)
-        count(pipeline=batch.pipeline, stage="index", outcome="indexed").inc(indexed)
-        count(pipeline=batch.pipeline, stage="index", outcome="rejected").inc(len(rejected))
-        self._metrics.stage_seconds.labels(pipeline=batch.pipeline, stage="index", state="busy").inc(seconds)
 
     async def _bury(self, batch: Batch) -> None:
         """Write the dead letters before the commit that covers them (PROTOCOL 15)."""
@@ -278,6 +286,8 @@ class IndexOwner:
         started = self._clock.monotonic()
         covered = [batch.raw.trace for batch in self._pending]
         with span("commit", links=covered, index=self.name, batches=len(covered)):
+            # What is read and decoded meanwhile is written as soon as this has ended.
+            self._wanted.set()
             self.watermarks = await self._guard.call(self.index.commit)
         ended = self._clock.monotonic()
         self._cadence.committed(started, ended)
@@ -297,9 +307,10 @@ class IndexOwner:
         self.health.set(f"index:{self.name}", state, self._catching_up)
 
     async def _look_at_settled(self) -> None:
-        if not (isinstance(self.index, Settling) and self.index.is_live):
-            return
         before = self.watermarks
+        unsettled = before.durable != before.visible
+        if not (isinstance(self.index, Settling) and (self.index.is_live or unsettled)):
+            return
         self.watermarks = await self._guard.call(self.index.settled)
         if self.watermarks.durable != before.durable:
             await self._durable_moved()
@@ -345,13 +356,7 @@ class IndexOwner:
         if self._clock.monotonic() >= self._rests_at - sooner:
             self._rests_at = float("inf")
             await self._guard.call(self.index.rest)
-            await self._look_at_rest()
-
-    async def _look_at_rest(self) -> None:
-        """What rests is on the disk."""
-        if isinstance(self.index, Settling) and self.watermarks.durable != self.watermarks.visible:
-            self.watermarks = await self._guard.call(self.index.settled)
-            await self._durable_moved()
+            await self._look_at_settled()
 
     async def _room_on_disk(self) -> None:
         missing = self._disk.missing()

@@ -27,6 +27,9 @@ class Run(Protocol):
     def rewind(self, reason: str) -> None:
         """The index rolled back: end, and start again after the committed positions."""
 
+    def taken(self) -> None:
+        """The owner begins to write what was delivered last."""
+
     def committed(self) -> None:
         """The owner's watermarks have moved."""
 
@@ -89,6 +92,14 @@ def rows_applied(batch: Batch, rejected: Sequence[Rejection], outcomes: Sequence
     others = sum(int((~frame[RECORD].is_in(told)).sum()) for frame in batch.frames)
     refused = len({found.record for found in rejected} - set(told))
     return others - refused + sum(outcome.result in APPLIED for outcome in outcomes)
+
+
+def note_written(metrics: Metrics, batch: Batch, rejected: int, indexed: int, seconds: float) -> None:
+    """What the index made of a batch, and how long that took."""
+    count = metrics.records.labels
+    count(pipeline=batch.pipeline, stage="index", outcome="indexed").inc(indexed)
+    count(pipeline=batch.pipeline, stage="index", outcome="rejected").inc(rejected)
+    metrics.stage_seconds.labels(pipeline=batch.pipeline, stage="index", state="busy").inc(seconds)
 
 
 def note_in_flight(metrics: Metrics, pipeline: str, records: int, size: int) -> None:

@@ -82,6 +82,7 @@ class PipelineRun:
         self._holding = anyio.CancelScope()
         self._plan: Plan | None = None
         self._moved = anyio.Event()
+        self._taken = anyio.Event()
         self._error: HeadraceError | None = None
 
     # What the owner and the supervisor call
@@ -90,6 +91,9 @@ class PipelineRun:
         self.alive = False
         self._error = self._error or Retryable(reason)
         self._scope.cancel()
+
+    def taken(self) -> None:
+        self._taken.set()
 
     def committed(self) -> None:
         self._moved.set()
@@ -166,7 +170,12 @@ class PipelineRun:
                     raw = await self._guard.call(self._source.read, waits=True)
                     await self._while_off()  # it may have waited for records since before the flag went off
                     started = self._note("read", "starved", started)
+                    self._taken = anyio.Event()
                     await self._hand_over(raw)
+                    if raw.caught_up:
+                        # What comes meanwhile is one larger batch a little later, and never waits in line.
+                        await self._taken.wait()
+                        await self._owner.wanted()
                     started = self._note("read", "blocked", started)
         except EndOfInput:
             self.finished = True

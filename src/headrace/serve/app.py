@@ -68,7 +68,8 @@ def server_app(
             indices, source.readiness, push.applier, push.buffer.accepted, writing.generations
         )
         routes += generations.routes(around)
-        routes += [*buffered.routes(writing.buffer), *writing.upstream.routes(), *pushes.routes(push)]
+        beside = {"/api/pipelines": lambda: buffered.held_by(writing.buffer)}
+        routes += [*buffered.routes(writing.buffer), *writing.upstream.routes(beside), *pushes.routes(push)]
         data_api += [*bulk.routes(push), *writes.routes(push)]
         data_api += byquery.routes(Reads(indices, realtime), push)
     data_api += [

@@ -37,16 +37,20 @@ def application(
     )
 
 
-async def _answer_error(_: Request, error: Exception) -> Response:
+async def _answer_error(request: Request, error: Exception) -> Response:
+    accept = request.headers.get("accept", "")
     if isinstance(error, HeadraceError):
-        return error_response(error)
+        return error_response(error, accept=accept)
     # The traceback is in the log (the server writes it); a stranger is told no more than that.
-    return error_response(RequestError(500, "internal_error", f"{type(error).__name__}, see the log"))
+    return error_response(
+        RequestError(500, "internal_error", f"{type(error).__name__}, see the log"), accept=accept
+    )
 
 
 async def _not_found(request: Request, _: Exception) -> Response:
     reason = f"no handler found for uri [{request.url.path}] and method [{request.method}]"
-    return error_response(RequestError(400, "illegal_argument_exception", reason))
+    error = RequestError(400, "illegal_argument_exception", reason)
+    return error_response(error, accept=request.headers.get("accept", ""))
 
 
 class Observed:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from headrace.core.errors import RequestError
 from headrace.index.query import dates, formats
+from headrace.index.query.bounds import PER_BUCKET, hold
 from headrace.index.query.zones import time_zone
 from headrace.serve.order import ascending, descending
 
@@ -40,6 +41,7 @@ class Kind:
 
     def join(self, answers: Answers) -> Answer:
         """A bucket of the same key in several indexes."""
+        hold(PER_BUCKET)
         found = {"doc_count": sum(bucket["doc_count"] for _, bucket in answers)}
         return found | (self.merge(self.inner, answers) if self.inner else {})
 

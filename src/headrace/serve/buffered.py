@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -22,6 +22,11 @@ class Buffered(Protocol):
     def release(self, subscriber: str) -> None:
         """End a subscription: what only it held is released."""
         ...
+
+
+def held_by(buffer: Buffered) -> dict[str, Any]:
+    """For `GET /api/pipelines`: who keeps the oldest file of the buffer from being released (PROTOCOL 14)."""
+    return {"buffer": {"holder": msgspec.to_builtins(buffer.status().holder)}}
 
 
 def routes(buffer: Buffered) -> list[BaseRoute]:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from headrace.core.clock import Clock
 from headrace.serve import requests
 from headrace.serve.doors.principal import visible
 from headrace.serve.names import Named
@@ -42,15 +43,7 @@ def routes(reads: Reads) -> list[BaseRoute]:
     async def total(request: Request) -> Response:
         named = _named(reads, request)
         found = await in_thread(lambda: count(parts_of(named), None))
-        return table(request, [{**_now(reads), "count": str(found)}])
-
-    async def health(request: Request) -> Response:
-        named = _named(reads, request)
-        shards = str(len(named))
-        row = {**_now(reads), "cluster": "headrace", "status": "green", "node.total": "1", "node.data": "1"}
-        row |= {"shards": shards, "pri": shards, "relo": "0", "init": "0", "unassign": "0"}
-        row |= {"pending_tasks": "0", "max_task_wait_time": "-", "active_shards_percent": "100.0%"}
-        return table(request, [row])
+        return table(request, [{**now(reads.clock), "count": str(found)}])
 
     async def aliases(request: Request) -> Response:
         wanted = request.path_params.get("name")
@@ -65,7 +58,6 @@ def routes(reads: Reads) -> list[BaseRoute]:
         route("/_cat/indices/{index}", indices),
         route("/_cat/count", total),
         route("/_cat/count/{index}", total),
-        route("/_cat/health", health),
         route("/_cat/aliases", aliases),
         route("/_cat/aliases/{name}", aliases),
     ]
@@ -146,9 +138,9 @@ def _aliases(reads: Reads) -> list[Row]:
     ]
 
 
-def _now(reads: Reads) -> Row:
-    now = reads.clock.time()
-    return {"epoch": str(int(now)), "timestamp": time.strftime("%H:%M:%S", time.gmtime(now))}
+def now(clock: Clock) -> Row:
+    moment = clock.time()
+    return {"epoch": str(int(moment)), "timestamp": time.strftime("%H:%M:%S", time.gmtime(moment))}
 
 
 def _bytes(size: float) -> str:

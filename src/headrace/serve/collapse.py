@@ -16,6 +16,7 @@ from headrace.core.errors import RequestError
 from headrace.fields import FieldType
 from headrace.index.base import SearchRequest
 from headrace.index.query import values
+from headrace.index.query.bounds import PER_HIT, holding, let_go
 from headrace.index.query.source import filtered, values_at
 from headrace.index.tantivy.sorting import LARGEST_PAGE
 from headrace.index.tantivy.targets import Target, resolve
@@ -36,6 +37,7 @@ def collapsed(parts: Sequence[Any], request: SearchRequest, search: Callable[...
     asked = replace(
         request, collapse=None, start=0, source=True, size=min(2 * wanted, LARGEST_PAGE) if wanted else 0
     )
+    before = holding()
     first = answer = search(parts, asked)
     groups: dict[Any, Any] = {}
     while wanted:
@@ -43,6 +45,7 @@ def collapsed(parts: Sequence[Any], request: SearchRequest, search: Callable[...
             groups.setdefault(_group(targets[found.index], found.hit.source), found)
         if len(groups) >= wanted or len(answer.hits) < asked.size:
             break
+        let_go(before + sum(PER_HIT + 2 * len(found.hit.source) for found in groups.values()))
         # Only hits are asked for once more.
         asked = replace(asked, aggregations=None, count=False, post_filter=_beyond(request, field, groups))
         answer = search(parts, asked)

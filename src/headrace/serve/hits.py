@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,7 +13,12 @@ from headrace.core.errors import RequestError
 from headrace.fields import Field, FieldType
 from headrace.index.base import Hit, SearchResult, SortKey
 from headrace.index.query import dates, formats
+from headrace.index.query.bounds import hold
 from headrace.serve.searches import Answered, Found
+from headrace.serve.typed import typed
+
+PER_VALUES: Final = 4
+"""Bytes of values as Python objects, for a byte of the JSON they were read from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class Shown:
     total:             how far the total counts; None for all, 0 for not at all
     terminated:        `terminate_after` was asked for: say that nothing was cut off
     hide_sort:         the sort is our own, not the request's
+    typed:             the aggregations asked for, where their names are to have types (`typed_keys`)
     """
 
     source: bool = True
@@ -45,6 +51,7 @@ class Shown:
     total_as_int: bool = False
     terminated: bool = False
     hide_sort: bool = False
+    typed: Mapping[str, Any] | None = None
 
 
 Declared = Mapping[str, Mapping[str, Field]]
@@ -77,7 +84,11 @@ def answer_body(answered: Answered, took: int, shown: Shown, declared: Declared)
         body["terminated_early"] = False
     body |= {"_shards": shards(answered.indexes), "hits": hits}
     if answered.aggregations is not None:
-        body["aggregations"] = answered.aggregations
+        found = answered.aggregations
+        if shown.typed is not None:
+            known = {name: field for fields in declared.values() for name, field in fields.items()}
+            found = typed(shown.typed, found, known)
+        body["aggregations"] = found
     return body
 
 
@@ -123,6 +134,7 @@ def sort_formats(sort: Sequence[SortKey], given: Mapping[int, str]) -> dict[int,
 
 
 def _fields(hit: Hit, shown: Shown, declared: Mapping[str, Field]) -> dict[str, list[Any]]:
+    hold(PER_VALUES * len(hit.source))
     values: dict[str, list[Any]] = {}
     for path, value in _leaves(msgspec.json.decode(hit.source), ""):
         values.setdefault(path, []).append(value)

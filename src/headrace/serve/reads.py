@@ -106,6 +106,6 @@ def answered(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Req
         try:
             return await handler(request)
         except HeadraceError as error:
-            return error_response(error, request.path_params.get("index"))
+            return error_response(error, request.path_params.get("index"), request.headers.get("accept", ""))
 
     return answer

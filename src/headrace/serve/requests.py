@@ -27,7 +27,7 @@ FRESH: Final = frozenset({"after", "timeout"})
 """Until when and how long a read waits for writes (`freshness`)."""
 
 COUNT: Final = frozenset({"terminate_after", "ignore_throttled"})
-MSEARCH_DEFAULTS: Final = frozenset({"rest_total_hits_as_int"})
+MSEARCH_DEFAULTS: Final = frozenset({"rest_total_hits_as_int", "typed_keys"})
 """Parameters of an `_msearch` that are meant for each of its searches."""
 
 SEARCH: Final = COMMON | QUERY | TARGETS | SOURCE | FRESH | {
@@ -59,6 +59,12 @@ INSTEAD: Final = {
     "min_doc_count": "it belongs into an aggregation",
 }
 """What Elasticsearch knows and we do not, and what there is instead; empty or false changes nothing."""
+
+LISTS: Final = (
+    "sort", "search_after", "_source", "fields", "docvalue_fields", "stored_fields", "highlight", "suggest",
+)  # fmt: skip
+MOST_NAMES: Final = 1_024
+"""Names in one of `LISTS`: each is looked for in every hit, or is one more column to sort by."""
 
 LARGEST_BODY: Final = 10 << 20
 
@@ -149,7 +155,7 @@ def parsed(
         search_after=_search_after(body),
         source=_source(body, parameters),
         highlight=_object(body, "highlight"),
-        aggregations=_object(body, "aggs") or _object(body, "aggregations"),
+        aggregations=_aggregations(body),
         count=total not in (False, "false"),
         post_filter=_object(body, "post_filter"),
         min_score=_min_score(body),
@@ -161,6 +167,8 @@ def parsed(
 def _check_body(body: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
     """Refuses what would change the answer and is not known. Raises RequestError."""
     for name, value in body.items():
+        if name in LISTS:
+            _few(value.get("fields", ()) if name == "highlight" and isinstance(value, dict) else value, name)
         if name in INSTEAD:
             if value not in (None, False, [], {}):
                 fail(f"[{name}] is not supported: {INSTEAD[name]}")
@@ -168,6 +176,14 @@ def _check_body(body: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
             fail(f"unknown key [{name}] in the search body; {suggest(name, list(BODY))}", "parsing_exception")
     if flag(parameters.get("explain"), "explain"):
         fail(f"[explain] is not supported: {INSTEAD['explain']}")
+
+
+def _few(given: Any, name: str) -> None:
+    """Raises RequestError for more names than a search may have."""
+    inside = given.values() if isinstance(given, dict) else ()
+    for each in (given, *inside):
+        if isinstance(each, list | dict) and len(each) > MOST_NAMES:
+            fail(f"[{name}] has {len(each)} entries, at most {MOST_NAMES}; use patterns, or fewer names")
 
 
 def flag(value: Any, name: str) -> bool:
@@ -223,7 +239,12 @@ def shown(body: Mapping[str, Any], parameters: Mapping[str, str]) -> Shown:
         total=_tracked(body.get("track_total_hits", parameters.get("track_total_hits", True))),
         total_as_int=flag(parameters.get("rest_total_hits_as_int"), "rest_total_hits_as_int"),
         terminated=whole(terminate, "terminate_after") > 0,
+        typed=_aggregations(body) if flag(parameters.get("typed_keys"), "typed_keys") else None,
     )
+
+
+def _aggregations(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    return _object(body, "aggs") or _object(body, "aggregations")
 
 
 def _fields(body: Mapping[str, Any]) -> list[Any]:

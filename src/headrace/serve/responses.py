@@ -13,10 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.core.errors import HeadraceError, RequestError
+from headrace.index.query.bounds import hold
 from headrace.serve.filter_path import filtered
 
 PRODUCT: Final = {"X-Elastic-Product": "Elasticsearch"}
 """Without it on every answer, errors too, the official clients refuse to go on."""
+
+PER_BYTE: Final = 8
+"""Bytes of Python objects for a byte of the JSON that they are decoded from, roughly."""
 
 JSON_TYPE: Final = "application/json"
 VENDOR_TYPE: Final = "application/vnd.elasticsearch+json"
@@ -29,16 +33,17 @@ def json_response(
     wanted = request.query_params.get("filter_path")
     encoded = msgspec.json.encode(body)
     if wanted:
+        hold(PER_BYTE * len(encoded))
         encoded = msgspec.json.encode(filtered(msgspec.json.decode(encoded), wanted.split(",")))
     if request.query_params.get("pretty", "false") in ("", "true"):
         encoded = msgspec.json.format(encoded, indent=2) + b"\n"
     return Response(encoded, status, {**PRODUCT, "Content-Type": content_type(request), **(headers or {})})
 
 
-def error_response(error: HeadraceError, index: str | None = None) -> Response:
-    """An error's answer as Elasticsearch words it."""
+def error_response(error: HeadraceError, index: str | None = None, accept: str = "") -> Response:
+    """An error's answer as Elasticsearch words it; `accept`: the request's header."""
     body = error_body(error, index)
-    headers = {**PRODUCT, "Content-Type": JSON_TYPE}
+    headers = {**PRODUCT, "Content-Type": _kind(accept)}
     if isinstance(error, RequestError) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     return Response(msgspec.json.encode(body), body["status"], headers)
@@ -55,7 +60,11 @@ def error_body(error: HeadraceError, index: str | None = None) -> dict[str, Any]
 
 def content_type(request: Request) -> str:
     """The client's own vendor type where it asks for one, else plain JSON."""
-    for accepted in request.headers.get("accept", "").split(","):
+    return _kind(request.headers.get("accept", ""))
+
+
+def _kind(accept: str) -> str:
+    for accepted in accept.split(","):
         kind, _, parameters = accepted.strip().partition(";")
         if kind.strip() == VENDOR_TYPE:
             return f"{VENDOR_TYPE};{parameters.strip()}" if parameters else VENDOR_TYPE

@@ -59,6 +59,8 @@ def routes(
         if not suggestions:
             return await reads.page(request, parts, found, shown, started=started)
         near = await in_thread(lambda: suggest.suggested(parts, suggestions))
+        if requests.flag(request.query_params.get("typed_keys"), "typed_keys"):
+            near = {f"term#{name}": words for name, words in near.items()}
         return await reads.page(request, parts, found, shown, started=started, suggest=near)
 
     async def count(request: Request) -> Response:

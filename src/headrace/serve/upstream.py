@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 from starlette.requests import Request
@@ -15,10 +16,12 @@ from headrace.core import telemetry
 from headrace.core.errors import RequestError, Retryable
 from headrace.model import Json
 from headrace.serve.http import reachable
+from headrace.serve.responses import json_response
 
 if TYPE_CHECKING:
     import httpx2
 
+OK: Final = 200
 TIMEOUT_SECONDS = 2.0
 """The ingester answers from memory, in milliseconds; who asks for readiness does not want to wait."""
 
@@ -31,8 +34,11 @@ class Upstream:
         self._client: httpx2.AsyncClient | None = None
         self.away_since: float | None = time.time()
         self.seen = False
+        self._beside: Mapping[str, Callable[[], Mapping[str, Any]]] = {}
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self, beside: Mapping[str, Callable[[], Mapping[str, Any]]] | None = None) -> list[BaseRoute]:
+        """`beside`: by path, what the server itself adds to the ingester's answer to a GET."""
+        self._beside = beside or {}
         return [Route("/api/{path:path}", self._forward, methods=["GET", "POST", "PUT", "DELETE"])]
 
     async def get(self, path: str) -> bytes:
@@ -89,4 +95,7 @@ class Upstream:
             since = self.away_since or time.time()
             reason = f"the ingester has been away for {time.time() - since:.0f} s: {error}"
             raise RequestError(503, "ingester_unavailable", reason) from error
+        added = self._beside.get(request.url.path) if request.method == "GET" else None
+        if added is not None and answer.status_code == OK:
+            return json_response(request, {**msgspec.json.decode(answer.content), **added()})
         return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))

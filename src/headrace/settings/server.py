@@ -100,9 +100,17 @@ class SearchLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     buckets: Annotated[int, Meta(description="Buckets of one request's aggregations.", ge=1, le=65_536)] = (
         65_536
     )
+    memory: Annotated[
+        Size,
+        Meta(description="Bytes that one request holds of hits and buckets until it is answered."),
+    ] = default(Size("256MiB"))
     time: Annotated[
         Duration | None, Meta(description="Time for one search, waiting for its turn included; answered 503.")
     ] = default(Duration("60s"))
+
+    def __post_init__(self) -> None:
+        if self.memory < 1 << 20:
+            raise ConfigError(f"expected at least 1MiB, got {self.memory}", path=("memory",))
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

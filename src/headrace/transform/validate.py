@@ -57,7 +57,9 @@ class Validate:
 
     def apply(self, frame: pl.DataFrame) -> Outcome:
         given = _with_missing(frame, self._fields)
-        converted = given.with_columns([self._converted(name, given.schema[name]) for name in self._rules])
+        converted = given.with_columns_seq(
+            [self._converted(name, given.schema[name]) for name in self._rules]
+        )
         plan = [(name, check) for name in self._rules for check in self._checks[name]]
         failed = self._lost(given, converted)
         if plan:

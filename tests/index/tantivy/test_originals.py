@@ -260,3 +260,12 @@ def asked(folder: Path, given_batch: Batch, text: str) -> int:
     )
     moment = day.item()
     return count(found, tantivy.Query.range_query(index.schema, "ts", tantivy.FieldType.Date, moment, moment))
+
+
+def test_values_nested_deeper_than_is_compared_are_kept_all_the_same(tmp_path: Path) -> None:
+    """Comparing takes twice as long with each level, so it is not done: a hundred levels would take for ever."""
+    deep: Any = 1
+    for _ in range(100):
+        deep = {"a": deep}
+    found = kept([json.dumps({"id": "x", "deep": deep}).encode()], tmp_path)
+    assert [{"id": "x", "deep": deep}] == [json.loads(source) for source in found]

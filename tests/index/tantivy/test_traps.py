@@ -81,7 +81,14 @@ def test_the_engine_still_takes_an_integer_as_a_date_and_dies_of_it(tmp_path: Pa
 
 
 def test_a_writer_that_dies_loses_nothing_that_was_committed_and_says_where_to_resume(tmp_path: Path) -> None:
-    """The poison is put past our own checks, straight into the engine's writer."""
+    """The poison is put past our own checks, straight into the engine's writer; dates had terms once."""
+    writer(tmp_path / "i", fields={"d": "date"}).close()
+    meta = tmp_path / "i" / store.ENGINE / store.META
+    meta.write_text(
+        meta.read_text().replace(
+            '"type": "date", "options": {"indexed": false', '"type": "date", "options": {"indexed": true'
+        )
+    )
     made = writer(tmp_path / "i", fields={"d": "date"})
     made.write(rows({"n": 0}))
     made.commit()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from headrace.core.health import State
+from headrace.model import Json
+from headrace.serve.indices import ServerIndices
+from headrace.serve.manage import Surroundings, routes
 from headrace.serve.manage.tables import LISTED
 
 
@@ -22,7 +27,7 @@ def test_the_list_names_each_table_that_answers(things: TestClient) -> None:
     assert dict.fromkeys(paths, 200) == {path: things.get(path).status_code for path in paths}
 
 
-OTHERS = ("aliases", "count", "health", "indices")
+OTHERS = ("aliases", "count", "indices")
 """Those of the searching side."""
 
 
@@ -46,3 +51,33 @@ def test_templates_of_both_kinds_are_listed(things: TestClient) -> None:
         (row["name"], row["index_patterns"], row["order"]) for row in rows
     ]
     assert ["t"] == [row["name"] for row in things.get("/_cat/templates/t*?format=json").json()]
+
+
+@pytest.mark.parametrize(
+    ("state", "colour"), [(State.READY, "green"), (State.DEGRADED, "yellow"), (State.FAILED, "red")]
+)
+def test_health_is_that_of_the_service(indices: ServerIndices, state: State, colour: str) -> None:
+    """The same as `_cluster/health` has it."""
+
+    async def readiness() -> tuple[State, Json]:
+        return state, {}
+
+    with TestClient(Starlette(routes=routes(Surroundings(indices, readiness)))) as client:
+        [row] = client.get("/_cat/health?format=json").json()
+        assert (colour, colour) == (row["status"], client.get("/_cluster/health").json()["status"])
+
+
+def test_an_index_that_cannot_be_opened_makes_the_health_red(indices: ServerIndices) -> None:
+    with TestClient(Starlette(routes=routes(Surroundings(indices, ready)))) as client:
+        client.put("/things")
+        folder = next(iter(indices.places().values())).directory
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "index.json").write_text("no such thing")
+        [row] = client.get("/_cat/health?format=json").json()
+    assert ("red", "0", "1", "0.0%") == tuple(
+        row[name] for name in ("status", "shards", "unassign", "active_shards_percent")
+    )
+
+
+async def ready() -> tuple[State, Json]:
+    return State.READY, {}

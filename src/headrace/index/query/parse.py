@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from headrace.core.registry import suggest
 from headrace.index.query import functions, patterns, strings, texts, tree
-from headrace.index.query.bounds import bounded
+from headrace.index.query.bounds import bounded, check_size
 from headrace.index.query.options import (
     COMMON,
     bad,
@@ -35,6 +35,7 @@ def parse_query(query: Any, *, default_fields: tuple[str, ...] = ("*",)) -> Node
     """A query as JSON gives it → its tree; nothing (None, {}) matches all. Raises RequestError."""
     if query is None or query == {}:
         return tree.All()
+    check_size(query)
     found: Node = bounded(_node(query, default_fields, 0))
     return found
 

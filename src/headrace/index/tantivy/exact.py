@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nextafter
 from typing import Any, Final
 
 from tantivy import Query
@@ -67,7 +68,7 @@ class Exact:
                 number = values.as_integer(target.name, target.kind, value)
                 return Query.empty_query() if number is None else self.term(column, number)
             case FieldType.FLOAT:
-                return self.term(column, float(values.as_number(target.name, target.kind, value)))
+                return self._float(target, value)
             case FieldType.BOOLEAN:
                 return self.term(column, values.as_boolean(target.name, value))
             case FieldType.DATE:
@@ -78,6 +79,12 @@ class Exact:
             case _:
                 first, last = values.as_ip_span(target.name, value)
                 return range_query(self.snapshot, target, tree.Range(target.name, first, last))
+
+    def _float(self, target: Target, value: Any) -> Query:
+        """A float and its neighbours: the engine reads one text in five as the float beside the nearest."""
+        number = float(values.as_number(target.name, target.kind, value))
+        lower, upper = nextafter(number, -inf), nextafter(number, inf)
+        return range_query(self.snapshot, target, tree.Range(target.name, lower, upper))
 
     def dynamic_value(self, target: Target, value: Any) -> list[Query]:
         """The value in each form a JSON field may hold it: terms of different types are apart there."""

@@ -15,7 +15,7 @@ def object_text(frame: pl.DataFrame, height: int) -> pl.Series:
     present = [name for name in frame.columns if frame[name].null_count() < height]
     if not present:
         return pl.Series(["{}"], dtype=pl.String).new_from_index(0, height)
-    values = frame.select(plain(named(name), frame.schema[name]).alias(name) for name in present)
+    values = frame.select_seq(plain(named(name), frame.schema[name]).alias(name) for name in present)
     nullable = [name for name in present if values[name].null_count()]
     if not nullable:
         return values.select(_encoded(present)).to_series()

@@ -75,7 +75,7 @@ class Live:
         self.remove()
 
     def remove(self) -> None:
-        """Give its memory back. What the last writer's merges still write is deleted by the settler, later."""
+        """Give its memory back. What the last writer's merges still write, the settler deletes later."""
         for _ in range(REMOVALS):
             shutil.rmtree(self.root, ignore_errors=True)
             if not self.root.exists():

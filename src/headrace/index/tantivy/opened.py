@@ -32,6 +32,7 @@ from headrace.index.tantivy.rows import RowFormat
 from headrace.index.tantivy.schema import EngineSchema
 from headrace.index.tantivy.settle import meta_lock
 from headrace.index.tantivy.sweep import sweep
+from headrace.index.tantivy.width import Width
 from headrace.model import PartitionKey, Watermarks
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Opened(ABC):
         self._engine: tantivy.IndexWriter | None = None
         self._opened = False
         self._merges: Merges
+        self._width = Width(settings.threads)
         self._committed: dict[PartitionKey, PositionDocument] = {}
         self._pending: dict[PartitionKey, PositionDocument] = {}
         self._seq = 0
@@ -144,7 +146,7 @@ class Opened(ABC):
         if self._engine is None:  # swept just before: the last writer's threads may have ended late
             self.home.enter()
             index = self._recall()
-            share = HEAP.take(self, int(self.settings.memory), self.settings.threads)
+            share = HEAP.take(self, int(self.settings.memory), self._width.threads)
             self._engine = store.open_writer(index, self._folder, *share)
             self._merges = Merges(self.name, self._folder)
         assert self._index is not None

@@ -11,7 +11,8 @@ from typing import Final
 
 import polars as pl
 
-from headrace.fields import named
+from headrace.core.lines import lines_of
+from headrace.fields import named, without
 from headrace.index.tantivy.jsontext import object_text, plain
 from headrace.model import RECORD, Decoded, Texts
 
@@ -21,6 +22,9 @@ _NULL: Final = r'^(?:[^"n]|"(?:[^"\\]|\\.)*")*null'
 
 _MINUS_NOUGHT: Final = r":[ \t]*-0[ \t]*[,}]"
 """An integer to the decoder and a float to the engine, which refuses it where it wants an integer."""
+
+COMPARED_LEVELS: Final = 12
+"""Values nested deeper are taken for changed, and so written again."""
 
 Found = tuple[pl.DataFrame, Texts, "pl.Series | None"]
 
@@ -51,10 +55,10 @@ class Originals:
         if found is None:
             return None
         decoded, texts, places = found
-        before = decoded.drop(RECORD)
+        before = without(decoded, RECORD)
         if texts.canonical and _is_cheaper_written(before, user):
             return None
-        lines = pl.read_lines(texts.lines).to_series()
+        lines = lines_of(texts.lines)
         if len(lines) != decoded.height or not before.width:
             return None
         if places is not None:
@@ -152,10 +156,26 @@ def _changes(before: pl.DataFrame, after: pl.DataFrame) -> list[pl.Series]:
         new = after[name]
         if type(new.dtype) is not type(old.dtype):
             new = after.select(plain(named(name), new.dtype).alias(name)).to_series()
-        if new.equals(old, check_dtypes=True):
-            continue
-        found.append(new.ne_missing(old) if _alike(new, old) else old.is_not_null() | new.is_not_null())
+        if _is_deep(old.dtype) or _is_deep(new.dtype):
+            found.append(old.is_not_null() | new.is_not_null())
+        elif not new.equals(old, check_dtypes=True):
+            found.append(new.ne_missing(old) if _alike(new, old) else old.is_not_null() | new.is_not_null())
     return found
+
+
+def _is_deep(dtype: pl.DataType) -> bool:
+    """Whether values are nested so deep that comparing them takes for ever: twice as long with each level."""
+    inside = [dtype]
+    for _ in range(COMPARED_LEVELS):
+        inside = [part for each in inside for part in _parts(each)]
+    return bool(inside)
+
+
+def _parts(dtype: pl.DataType) -> list[pl.DataType]:
+    if isinstance(dtype, pl.Struct):
+        return [field.dtype for field in dtype.fields if isinstance(field.dtype, pl.DataType)]
+    inner = getattr(dtype, "inner", None)
+    return [inner] if isinstance(inner, pl.DataType) else []
 
 
 def _alike(one: pl.Series, other: pl.Series) -> bool:

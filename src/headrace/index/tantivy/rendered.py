@@ -34,7 +34,9 @@ def render(
     rendered: list[pl.DataFrame] = []
     conflicts: dict[str, int] = {}
     for frame in numbered(frames):
-        fresh = frame.filter(pl.col(RECORD) >= committed) if committed else frame
+        fresh = frame
+        if committed and bool((frame[RECORD] < committed).any()):
+            fresh = frame.filter(pl.col(RECORD) >= committed)
         if not fresh.height:
             continue
         found = form.render(fresh, originals)

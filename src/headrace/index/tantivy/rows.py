@@ -16,7 +16,7 @@ from typing import Final
 
 import polars as pl
 
-from headrace.fields import Field, FieldType, cast, located, named
+from headrace.fields import Field, FieldType, cast, located, named, without
 from headrace.index.tantivy.columns import adapted, copied, leftover, place
 from headrace.index.tantivy.jsontext import object_text, plain
 from headrace.index.tantivy.originals import Originals, source_text
@@ -105,7 +105,7 @@ class RowFormat:
 
     def render(self, frame: pl.DataFrame, originals: Originals = UNKNOWN) -> Rows:
         """The rows of a frame that has RECORD and ORDINAL; those that are still as they were sent stay so."""
-        user = _without_nan(frame.drop(RECORD, ORDINAL))
+        user = _without_nan(without(frame, RECORD, ORDINAL))
         kept = originals.kept(frame[RECORD], user)
         raw = self._declared(user)
         moments = {name for name in raw.columns if self._is_moment_text(raw[name])}
@@ -144,15 +144,15 @@ class RowFormat:
         """The columns with an engine field of their own, nested ones brought up, by their declared name."""
         fields = self.schema.fields
         found = ((name, place(user.schema, name, fields[name])) for name in self.schema.columns)
-        declared = user.select(value[0].alias(name) for name, value in found if value is not None)
+        declared = user.select_seq(value[0].alias(name) for name, value in found if value is not None)
         copies = (copied(user, name, fields[name]) for name in self._copying)
-        return declared.with_columns(each for each in copies if each is not None)
+        return declared.with_columns_seq(each for each in copies if each is not None)
 
     def _typed(
         self, raw: pl.DataFrame, moments: AbstractSet[str]
     ) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
         """Values as their declared types, and per field where that failed; `moments` are fit as texts."""
-        typed = raw.with_columns(
+        typed = raw.with_columns_seq(
             cast(name, dtype, self.schema.fields[name], coerce=False)
             for name, dtype in raw.schema.items()
             if name not in moments and not _fits(dtype, self.schema.fields[name])
@@ -181,7 +181,7 @@ class RowFormat:
         for name, dtype in user.schema.items():
             for path, value in leftover(name, named(name), dtype, self._taken):
                 leaves.setdefault(path, value.alias(path))
-        return user.select(leaves.values())
+        return user.select_seq(leaves.values()) if leaves else pl.DataFrame()
 
     def _ids(self, user: pl.DataFrame, typed: pl.DataFrame) -> pl.Series | None:
         if not self.key:
@@ -315,7 +315,7 @@ def _without_nan(frame: pl.DataFrame) -> pl.DataFrame:
     ]
     if not floats and not lists:
         return frame
-    return frame.with_columns(*(named(name).fill_nan(None) for name in floats), *lists)
+    return frame.with_columns_seq(*(named(name).fill_nan(None) for name in floats), *lists)
 
 
 def _id_part(user: pl.DataFrame, typed: pl.DataFrame, name: str) -> pl.Series:

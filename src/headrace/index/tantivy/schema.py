@@ -8,7 +8,8 @@ comes back is `_source`.
 Three facts of the engine that surprise, each guarded by a test:
 
 - A date's *terms* have a resolution of one second, whatever its precision; only its fast values have
-  microseconds. So an exact date is found by a range over [date, date], never by a term.
+  microseconds. So an exact date is found by a range over [date, date], never by a term, and dates have no
+  terms at all. Nor have floats: few ask for an exact one, and nearly each would be a term of its own.
 - The engine stores a text that looks like RFC 3339 in a JSON field as a date: its text is no term, neither
   raw nor analysed. `dynamic_date` says which date that is.
 - `_pos` has two terms in each position document: its key, and `POSITION_MARK`, by which all of them are
@@ -46,6 +47,9 @@ POSITION_MARK: Final = "*"
 
 FIELD_LIMIT: Final = 1000
 """Engine fields by default: each costs memory in the writer and a fast column in every segment."""
+
+STORED_BLOCK_BYTES: Final = 64 << 10
+"""Compressed together: four times the engine's own take 5 % less disk, and 20 µs more to get a document."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RFC3339: Final = re.compile(
@@ -161,6 +165,7 @@ def _add_hidden(builder: SchemaBuilder) -> None:
 
 def _add(builder: SchemaBuilder, name: str, declared: Field) -> None:
     searchable = {"indexed": True, "fast": True}
+    ranged = {"indexed": False, "fast": True}
     match declared.kind:
         case FieldType.TEXT:
             builder.add_text_field(name, tokenizer_name=tokenizer(declared.analyzer))
@@ -171,11 +176,11 @@ def _add(builder: SchemaBuilder, name: str, declared: Field) -> None:
         case FieldType.UNSIGNED:
             builder.add_unsigned_field(name, **searchable)
         case FieldType.FLOAT:
-            builder.add_float_field(name, **searchable)
+            builder.add_float_field(name, **ranged)
         case FieldType.BOOLEAN:
             builder.add_boolean_field(name, **searchable)
         case FieldType.DATE:
-            builder.add_date_field(name, **searchable)
+            builder.add_date_field(name, **ranged)
         case _:  # ip: json has no field of its own
             builder.add_ip_addr_field(name, **searchable)
 
@@ -207,11 +212,19 @@ def dynamic_date(text: str) -> datetime | None:
     return moment if tantivy.MIN_DATETIME <= moment <= tantivy.MAX_DATETIME else None
 
 
-def patch_dates(meta: dict[str, Any]) -> dict[str, Any]:
-    """An empty index's `meta.json` with dates exact to the microsecond; the binding has no option for it."""
+def patched(meta: dict[str, Any]) -> dict[str, Any]:
+    """An empty index's `meta.json` with what the binding has no option for.
+
+    Dates exact to the microsecond; no lengths of whole values, all of which are one term long (so has
+    Elasticsearch); larger blocks of stored documents.
+    """
     for entry in meta["schema"]:
+        options = entry["options"]
         if entry["type"] == "date":
-            entry["options"]["precision"] = "microseconds"
+            options["precision"] = "microseconds"
+        elif entry["type"] == "text" and options["indexing"]["tokenizer"] == "raw":
+            options["indexing"]["fieldnorms"] = False
+    meta["index_settings"]["docstore_blocksize"] = STORED_BLOCK_BYTES
     return meta
 
 

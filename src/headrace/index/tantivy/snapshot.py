@@ -11,11 +11,20 @@ from tantivy import Query
 
 from headrace.core.errors import RequestError
 from headrace.index.tantivy import schema as engine
+from headrace.index.tantivy import unlisted
 
 T = TypeVar("T")
 
 EXPANSIONS: Final = 10_000
 """Distinct values a pattern over a dynamic field may match; a declared keyword has no such limit."""
+
+
+PANIC: Final = "engine_panic"
+
+
+def in_engine(path: str) -> str:
+    """A path in the dynamic pair as the engine reads names: a backslash escapes what comes after it."""
+    return path.replace("\\", "\\\\")
 
 
 def guarded(call: Callable[[], T]) -> T:
@@ -27,7 +36,7 @@ def guarded(call: Callable[[], T]) -> T:
     except Exception as error:
         raise RequestError(400, "illegal_argument_exception", f"the engine refused: {error}") from error
     except BaseException as error:
-        raise RequestError(500, "engine_panic", f"the engine panicked: {error}") from error
+        raise RequestError(500, PANIC, f"the engine panicked: {error}") from error
 
 
 class Snapshot:
@@ -67,8 +76,15 @@ class Snapshot:
         pattern of field names), so one document of each segment is asked.
         """
         seqs = self._one_of_each_segment()
-        if not seqs:
-            return {}
+        try:
+            found = self._columns(seqs) if seqs else {}
+        except RequestError as error:
+            if error.kind != PANIC:
+                raise
+            found = unlisted.dynamic_values(self, error.reason)
+        return dict(sorted(found.items()))
+
+    def _columns(self, seqs: list[int]) -> dict[str, list[Any]]:
         # The pattern has to match something in every segment, or the engine panics: `_seq` always does.
         top = {"size": len(seqs), "sort": [{engine.SEQ: "asc"}], "docvalue_fields": ["_*"]}
         sample = Query.term_set_query(self.schema, engine.SEQ, seqs)
@@ -78,7 +94,7 @@ class Snapshot:
             for name, values in hit["docvalue_fields"].items():
                 if name.startswith(f"{engine.DYNAMIC}."):
                     found.setdefault(name.removeprefix(f"{engine.DYNAMIC}."), []).extend(values)
-        return dict(sorted(found.items()))
+        return found
 
     def _one_of_each_segment(self) -> list[int]:
         hits = self.searcher.search(self.visible(Query.all_query()), 1).hits
@@ -98,7 +114,7 @@ class Snapshot:
 
     def expand(self, path: str, regex: str) -> list[str]:
         """Texts of a dynamic field that match; too many are an error, never a part of them."""
-        terms = {"field": f"{engine.DYNAMIC}.{path}", "include": regex, "size": EXPANSIONS + 1}
+        terms = {"field": f"{engine.DYNAMIC}.{in_engine(path)}", "include": regex, "size": EXPANSIONS + 1}
         found = self.aggregate(Query.all_query(), {"t": {"terms": terms}})["t"]["buckets"]
         if len(found) > EXPANSIONS:
             raise RequestError(

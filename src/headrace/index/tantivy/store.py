@@ -21,7 +21,7 @@ from headrace.core.errors import Retryable, StoreError
 from headrace.core.files import replace_file
 from headrace.fields import Field
 from headrace.index.tantivy.analysis import register_analyzers, tokenizers_of
-from headrace.index.tantivy.schema import POSITION, EngineSchema, build, inexact_dates, patch_dates
+from headrace.index.tantivy.schema import POSITION, EngineSchema, build, inexact_dates, patched
 
 FORMAT: Final = 1
 DESCRIPTION: Final = "index.json"
@@ -96,7 +96,7 @@ def create(directory: Path, description: Description) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     new.mkdir(parents=True)
     tantivy.Index(description.schema.schema, str(new))
-    replace_file(new / META, json.dumps(patch_dates(read_meta(new))).encode())
+    replace_file(new / META, json.dumps(patched(read_meta(new))).encode())
     new.rename(engine)
     replace_file(directory / DESCRIPTION, msgspec.json.format(msgspec.json.encode(description)))
 

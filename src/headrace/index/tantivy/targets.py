@@ -15,10 +15,11 @@ from headrace.core.errors import RequestError
 from headrace.fields import FieldType
 from headrace.fields.declared import normalizers
 from headrace.index.query import tree
+from headrace.index.query.bounds import check_words
 from headrace.index.tantivy import analysis
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.normalizing import normalized_text
-from headrace.index.tantivy.snapshot import Snapshot
+from headrace.index.tantivy.snapshot import Snapshot, in_engine
 
 KEYWORD_SUFFIX: Final = ".keyword"
 
@@ -82,11 +83,11 @@ class Target:
 
     @property
     def dynamic(self) -> str:
-        return f"{engine.DYNAMIC}.{self.path}"
+        return f"{engine.DYNAMIC}.{in_engine(self.path)}"
 
     @property
     def dynamic_text(self) -> str:
-        return f"{engine.DYNAMIC_TEXT}.{self.path}"
+        return f"{engine.DYNAMIC_TEXT}.{in_engine(self.path)}"
 
     @property
     def fast(self) -> str:
@@ -186,9 +187,10 @@ def analyzer(name: str) -> tantivy.TextAnalyzer:
 def words(target: Target, text: str) -> list[str | tuple[int, str]]:
     """The tokens of a query text with their positions, by the field's own analyzer."""
     tokens = analyzer(target.analyzer).pre_tokenize(text).tokens
+    check_words(len(tokens))
     return [(token.position, token.text) for token in tokens]
 
 
 def parser_path(path: str) -> str:
-    """A path as the engine's query parser reads it back."""
-    return re.sub(r"([^A-Za-z0-9_.])", r"\\\1", path)
+    """A path as the engine's query parser reads it back; what a range makes of it is read once more."""
+    return re.sub(r"([^A-Za-z0-9_.])", r"\\\1", in_engine(in_engine(path)))

@@ -17,6 +17,7 @@ from headrace.core.errors import RequestError
 from headrace.fields import Field, FieldType
 from headrace.index.base import Hit, SearchRequest, SearchResult, SortKey
 from headrace.index.query import parse_query, tree, values
+from headrace.index.query.bounds import PER_HIT, hold
 from headrace.index.query.source import filtered, values_at
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy import scored
@@ -29,6 +30,11 @@ from headrace.index.tantivy.targets import resolve
 from headrace.model import Json, Watermarks
 
 BY_SCORE: Final = "_score"
+FRAME_BYTES: Final = 16 << 20
+"""Of sources in one frame of a scan, from which on it is full; the documents may have 16 MiB each."""
+
+FIRST_STEP: Final = 8
+"""Documents read before it is known how large they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ class TantivyView:
             constant=scored.is_constant(page.node),
         )
         places = found[request.start : request.start + request.size]
-        documents = _documents(self.snapshot, [place.seq for place in places])
+        documents = _documents(self.snapshot, [place.seq for place in places], held=True)
         return [_hit(documents[place.seq], request, page.marks, place.score, place.keys) for place in places]
 
     def _with_scores(self, page: _Page, hits: Sequence[Hit]) -> list[Hit]:
@@ -144,7 +150,7 @@ class TantivyView:
             chunk = _take(places, wanted - skipped - len(found))
             if not chunk:
                 break
-            documents = _documents(snapshot, [place.seq for place in chunk])
+            documents = _documents(snapshot, [place.seq for place in chunk], held=True)
             for place in chunk:
                 document = documents[place.seq]
                 if several.elsewhere(place, document):
@@ -260,14 +266,19 @@ def _take(places: Iterator[Sorted], count: int) -> list[Sorted]:
     return found
 
 
-def _documents(snapshot: Snapshot, seqs: Sequence[int]) -> dict[int, tantivy.Document]:
-    """`_seq` → its stored fields."""
+def _documents(snapshot: Snapshot, seqs: Sequence[int], *, held: bool = False) -> dict[int, tantivy.Document]:
+    """`_seq` → its stored fields; `held`: counted, since they are kept together with what is made of them."""
     if not seqs:
         return {}
     query = Query.term_set_query(snapshot.schema, engine.SEQ, list(seqs))
     hits = guarded(lambda: snapshot.searcher.search(query, len(seqs), count=False)).hits
-    documents = (snapshot.searcher.doc(address) for _, address in hits)
-    return {int(document.get_first(engine.SEQ) or 0): document for document in documents}
+    found = {}
+    for _, address in hits:
+        document = snapshot.searcher.doc(address)
+        if held:
+            hold(len(_source(document)))
+        found[int(document.get_first(engine.SEQ) or 0)] = document
+    return found
 
 
 def _source(document: tantivy.Document) -> bytes:
@@ -285,27 +296,41 @@ def _hit(
     highlight = marks.apply(msgspec.json.decode(source)) if marks else {}
     if isinstance(request.source, tuple):
         source = filtered(source, request.source)
+    marked = sum(len(text) for texts in highlight.values() for text in texts)
+    long = sum(len(key) for key in keys if isinstance(key, str))
+    hold(PER_HIT + 2 * (len(source) + marked + long))  # once as found, once more as it is sent
     name, seq = str(document.get_first(engine.ID)), int(document.get_first(engine.SEQ) or 0)
     return Hit(name, seq, source, score, keys, highlight)
 
 
 def _answers(snapshot: Snapshot, seqs: list[int]) -> list[dict[str, Any]]:
     """Hits inside `top_hits`, as they are answered."""
-    documents = _documents(snapshot, seqs)
+    documents = _documents(snapshot, seqs, held=True)
     hits = [_hit(documents[seq], SearchRequest(), None, None, ()) for seq in seqs]
     return [{"_id": hit.id, "_score": None, "_source": msgspec.Raw(hit.source)} for hit in hits]
 
 
 def _frames(snapshot: Snapshot, query: Query, batch: int) -> Iterator[pl.DataFrame]:
+    """Frames of `batch` documents, of fewer where these are large."""
     places = walk(snapshot, query, (), None, batch)
-    while chunk := _take(places, batch):
+    rows: list[tuple[str, int, str]] = []
+    size, step = 0, FIRST_STEP
+    while chunk := _take(places, min(step, batch - len(rows))):
         documents = _documents(snapshot, [place.seq for place in chunk])
-        ordered = [documents[place.seq] for place in chunk]
-        yield pl.DataFrame(
-            {
-                engine.ID: [document.get_first(engine.ID) for document in ordered],
-                engine.SEQ: [place.seq for place in chunk],
-                engine.SOURCE: [_source(document).decode() for document in ordered],
-            },
-            schema={engine.ID: pl.String, engine.SEQ: pl.Int64, engine.SOURCE: pl.String},
-        )
+        for place in chunk:
+            document = documents[place.seq]
+            rows.append((str(document.get_first(engine.ID)), place.seq, _source(document).decode()))
+            size += len(rows[-1][2])
+        usual = max(size // len(rows), 1)
+        if len(rows) == batch or size >= FRAME_BYTES:
+            yield _frame(rows)
+            rows, size = [], 0
+        # As many at once as fill the frame, if they are like those before.
+        step = max(1, (FRAME_BYTES - size) // usual)
+    if rows:
+        yield _frame(rows)
+
+
+def _frame(rows: Sequence[tuple[str, int, str]]) -> pl.DataFrame:
+    columns = {engine.ID: pl.String, engine.SEQ: pl.Int64, engine.SOURCE: pl.String}
+    return pl.DataFrame(rows, schema=columns, orient="row")

@@ -95,7 +95,7 @@ class Words(Exact):
             )
         path = name.removeprefix(f"{engine.DYNAMIC}.")
         if path != name:
-            terms = self.snapshot.expand(path, patterns.prefix(word[:start]))
+            terms = self.snapshot.expand(path.replace("\\\\", "\\"), patterns.prefix(word[:start]))
         else:
             terms = self._terms(name, word[:start], MOST_TERMS + 1)
             if len(terms) > MOST_TERMS:

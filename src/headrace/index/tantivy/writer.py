@@ -254,11 +254,19 @@ class Writer(Opened):
         for document in self._pending.values():
             engine.delete_documents_by_term(POSITION, document.term)
             engine.add_json(document.engine_line)
+        rows = sum(document.rows - self._rows_of(document.key) for document in self._pending.values())
         opstamp = engine.commit()
         self._committed = {**self._committed, **self._pending}  # others hold the one before
         self.home.committed(opstamp, self._committed)
         self._forget()
         self._merges.look()
+        if self._width.committed(rows):
+            del engine
+            self._drop()
+
+    def _rows_of(self, key: PartitionKey) -> int:
+        """How many rows of a partition are committed."""
+        return self._committed[key].rows if key in self._committed else 0
 
     def _forget(self) -> None:
         """Nothing is uncommitted any more: it is committed, or gone."""

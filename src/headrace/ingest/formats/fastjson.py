@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import polars as pl
 
+from headrace.core.lines import lines_of
 from headrace.ingest.formats.base import Hints
 from headrace.ingest.formats.shapes import LARGEST_SIGNED, Shape, contains, dtype, members, wants_float
 from headrace.model import RESERVED
@@ -56,9 +57,9 @@ class FastJson:
 
     def parse(self, payload: bytes) -> Parsed | None:
         try:
-            texts = pl.read_lines(payload).to_series()
+            texts = lines_of(payload)
             frame = pl.read_ndjson(payload, schema=self._schema)
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError):
             return None
         if frame.height != len(texts):
             return None

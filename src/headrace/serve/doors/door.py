@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from headrace.core.clock import Clock, SystemClock
 from headrace.core.errors import RequestError
 from headrace.index.query.bounds import CURRENT as BOUNDS
-from headrace.index.query.bounds import Bounds
+from headrace.index.query.bounds import HELD, Bounds, Held
 from headrace.serve.doors.buckets import Buckets
 from headrace.serve.doors.exposure import is_loopback
 from headrace.serve.doors.keyring import Keyring
@@ -63,6 +63,7 @@ class Door:
         bounds = Bounds(given.clauses, given.depth, given.terms, given.aggregations, given.buckets)
         # Those that hold anyway cost nothing.
         self._bounds = None if bounds == Bounds() else bounds
+        self._memory = int(given.memory)
         self._within = None if given.time is None else float(given.time)
         self.inside = 0
 
@@ -83,6 +84,7 @@ class Door:
             if self._bounds is not None:
                 BOUNDS.set(self._bounds)
             WITHIN.set(self._within)
+            HELD.set(Held(self._memory))
             try:
                 await app(scope, receive, send)
             finally:

@@ -48,13 +48,13 @@ def routes(around: Surroundings) -> list[BaseRoute]:
             requests.fail(f"[level] is cluster, indices or shards, found [{level}]")
         until = time.monotonic() + _seconds(request.query_params.get("timeout", "30s"))
         while True:
-            colours, worst = await _colours(around, request)
+            found, worst = await colours(around, request)
             late = time.monotonic() >= until
             if late or COLOURS.index(worst) <= COLOURS.index(wanted):
                 break
             await anyio.sleep(LOOK_SECONDS)
         timed_out = COLOURS.index(worst) > COLOURS.index(wanted)
-        return json_response(request, _health(colours, worst, timed_out, level), 408 if timed_out else 200)
+        return json_response(request, _health(found, worst, timed_out, level), 408 if timed_out else 200)
 
     async def settings(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
@@ -99,7 +99,7 @@ def _seconds(given: str) -> float:
         requests.fail(f"failed to parse setting [timeout] with value [{given}] as a time value")
 
 
-async def _colours(around: Surroundings, request: Request) -> tuple[dict[str, str], str]:
+async def colours(around: Surroundings, request: Request) -> tuple[dict[str, str], str]:
     """Of each index that is asked for, and the worst of them and the service's own."""
     state, _ = await around.readiness()
     own = "green" if state in (State.READY, State.FINISHED) else "red" if state is State.FAILED else "yellow"

@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from headrace.serve.cat import Row, table
+from headrace.core.clock import SystemClock
+from headrace.serve.cat import Row, now, table
 from headrace.serve.manage.base import Surroundings, selected
-from headrace.serve.manage.cluster import NODE
+from headrace.serve.manage.cluster import NODE, colours
 from headrace.serve.manage.statistics import Sizes, sizes_of
 from headrace.serve.responses import PRODUCT
 from headrace.serve.search import ES_VERSION, answered, in_thread
@@ -35,6 +36,15 @@ def routes(around: Surroundings) -> list[BaseRoute]:
     async def listed(_: Request) -> Response:
         text = "".join(f"{path}\n" for path in ("=^.^=", *LISTED))
         return Response(text, headers=PRODUCT, media_type="text/plain")
+
+    async def health(request: Request) -> Response:
+        found, worst = await colours(around, request)
+        broken = sum(colour == "red" for colour in found.values())
+        active = len(found) - broken
+        row = {**now(SystemClock()), "cluster": NODE, "status": worst, "node.total": "1", "node.data": "1"}
+        row |= {"shards": str(active), "pri": str(active), "relo": "0", "init": "0", "unassign": str(broken)}
+        row |= {"pending_tasks": "0", "max_task_wait_time": "-"}
+        return table(request, [row | {"active_shards_percent": f"{100 * active / (len(found) or 1):.1f}%"}])
 
     async def nodes(request: Request) -> Response:
         host = request.url.hostname or "127.0.0.1"
@@ -87,6 +97,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     return [
         get("/_cat", listed),
+        get("/_cat/health", health),
         get("/_cat/nodes", nodes),
         get("/_cat/master", master),
         get("/_cat/cluster_manager", master),

@@ -63,7 +63,7 @@ QUERY: Final[dict[str, tuple[Schema, str]]] = {
     "size": (COUNT, "How many hits."),
     "sort": (TEXT, "`field`, `field:asc`, `field:desc`, with commas between."),
     "track_total_hits": (TEXT, "`true`, `false`, or up to how many are counted."),
-    "typed_keys": (FLAG, "Taken and without effect."),
+    "typed_keys": (FLAG, "Names of aggregations and suggestions as `type#name`."),
     "request_cache": (FLAG, _STEERS_NOTHING),
     "search_type": (TEXT, _STEERS_NOTHING),
     "allow_partial_search_results": (FLAG, _STEERS_NOTHING),

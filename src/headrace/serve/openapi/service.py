@@ -27,8 +27,8 @@ _BANNER: Final = an_object(name=TEXT, cluster_name=TEXT, cluster_uuid=TEXT, tagl
 FORWARDED: Final[Operations] = {
     "GET /api/pipelines": Operation(
         "service",
-        "All pipelines: state, positions, counts",
-        answers={200: Answer(an_object(pipelines=list_of(ref("PipelineStatus"))))},
+        "All pipelines: state, positions, counts; and who holds the oldest file of the buffer",
+        answers={200: Answer(an_object(pipelines=list_of(ref("PipelineStatus")), buffer=OBJECT))},
         failures=ADMIN,
     ),
     "GET /api/pipelines/{name}": Operation(

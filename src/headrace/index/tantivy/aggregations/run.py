@@ -17,7 +17,7 @@ from tantivy import Occur, Query
 from headrace.core.errors import RequestError
 from headrace.fields import FieldType
 from headrace.index.query import values
-from headrace.index.query.bounds import CURRENT
+from headrace.index.query.bounds import CURRENT, PER_BUCKET, hold
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.aggregations import pipelines
 from headrace.index.tantivy.aggregations.request import Json, Spec, bad
@@ -97,6 +97,7 @@ class Run:
         self._buckets += count
         if self._buckets > min(MOST_BUCKETS, CURRENT.get().buckets):
             too_many_buckets(self._buckets)
+        hold(PER_BUCKET * count)
 
 
 def too_many_buckets(count: int) -> None:
@@ -150,6 +151,7 @@ class Buckets(Plan):
         super().__init__(run, spec)
         self.inner = run.plans(spec.inner)
         self._none: Json | None = None
+        self._inside = 0
 
     def empty(self) -> Json:
         """What is inside an empty bucket."""
@@ -157,6 +159,9 @@ class Buckets(Plan):
             return {}
         if self._none is None:
             self._none = self.run.answers(Query.empty_query(), self.inner)
+            self._inside = _buckets_in(self._none)
+        self.run.spend_buckets(self._inside)
+        hold(PER_BUCKET)
         return copy.deepcopy(self._none)
 
     def finished(self, answer: Json) -> Json:
@@ -179,6 +184,16 @@ class Buckets(Plan):
 
     def unnamed(self, bucket: Json) -> Json:
         return bucket
+
+
+def _buckets_in(answer: Any) -> int:
+    """All buckets of an answer, at every level."""
+    if isinstance(answer, list):
+        return sum(map(_buckets_in, answer))
+    if not isinstance(answer, dict):
+        return 0
+    own = answer.get("buckets")
+    return (len(own) if isinstance(own, list | dict) else 0) + sum(map(_buckets_in, answer.values()))
 
 
 class EngineBuckets(Buckets):
