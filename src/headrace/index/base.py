@@ -50,7 +50,7 @@ class Index(Protocol):
 
     @property
     def worst_case_bytes(self) -> int:
-        """The most memory its writer may hold, for the budget that `check` prints; less what live indexes share."""
+        """The most memory its writer may hold, for `check`; what live indexes share is not in it."""
         ...
 
     async def open(self) -> Watermarks:

@@ -359,8 +359,7 @@ class IndexOwner:
             await self._look_at_settled()
 
     async def _room_on_disk(self) -> None:
-        missing = self._disk.missing()
-        if not missing:
+        if not (missing := self._disk.missing()):
             return
         reason = f"disk of {self._disk.path} is nearly full: free {missing:,} more bytes, then it goes on"
         self.health.set(f"index:{self.name}", State.DEGRADED, reason)
