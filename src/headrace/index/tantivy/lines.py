@@ -83,8 +83,8 @@ def derived_id(key: PartitionKey) -> pl.Expr:
 def line(rows: pl.DataFrame, *, declared: bool) -> pl.Expr:
     """One document as the engine reads it. A declared id may hold anything, a derived one is plain.
 
-    The hidden fields come last: the engine sorts a line's keys while it reads them, by comparing from the first
-    on, and theirs come before most. A fifth of a microsecond each; and of what is there twice, ours wins.
+    The hidden fields come last: the engine sorts the keys of a line while it reads them, comparing from the
+    first on, and theirs come before most. A fifth of a microsecond each; of what is there twice, ours wins.
     """
     body = pl.col(SOURCE) if rows[BODY].null_count() == rows.height else pl.coalesce(BODY, SOURCE)
     opened = body.str.strip_suffix("}")
