@@ -120,7 +120,7 @@ def document(number: int, record: dict[str, Any]) -> str:
     }
     source = encode({**record, **added})
     kept = base64.b64encode(source.encode()).decode()
-    return f'{{"_seq":{number},"_id":"0123456789a-{number}","_source":"{kept}",{source[1:]}'
+    return f'{source[:-1]},"_seq":{number},"_id":"0123456789a-{number}","_source":"{kept}"}}'
 
 
 def write_documents(path: Path, count: int) -> None:

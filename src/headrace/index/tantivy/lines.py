@@ -81,22 +81,26 @@ def derived_id(key: PartitionKey) -> pl.Expr:
 
 
 def line(rows: pl.DataFrame, *, declared: bool) -> pl.Expr:
-    """One document as the engine reads it. A declared id may hold anything, a derived one is plain."""
+    """One document as the engine reads it. A declared id may hold anything, a derived one is plain.
+
+    The hidden fields come last: the engine sorts the keys of a line while it reads them, comparing from the
+    first on, and theirs come before most. A fifth of a microsecond each; of what is there twice, ours wins.
+    """
     body = pl.col(SOURCE) if rows[BODY].null_count() == rows.height else pl.coalesce(BODY, SOURCE)
+    opened = body.str.strip_suffix("}")
     if (rows.select(body.str.len_bytes().min()).item() or 0) == len("{}"):
-        rest = pl.when(body == "{}").then(pl.lit('"}')).otherwise('",' + body.str.slice(1))
-        fields = [rest]
+        fields = [pl.when(body == "{}").then(pl.lit(f'{{"{SEQ}":')).otherwise(opened + f',"{SEQ}":')]
     else:
-        fields = [pl.lit('",'), body.str.slice(1)]
+        fields = [opened, pl.lit(f',"{SEQ}":')]
     return pl.concat_str(
         [
-            pl.lit(f'{{"{SEQ}":'),
+            *fields,
             pl.col(SEQ),
             pl.lit(f',"{ID}":'),
             _id_text(rows) if declared else _QUOTED_ID,
             pl.lit(f',"{SOURCE}":"'),
             pl.col(SOURCE).str.encode("base64"),
-            *fields,
+            pl.lit('"}'),
         ]
     ).alias(LINE)
 
