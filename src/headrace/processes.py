@@ -23,11 +23,16 @@ from headrace.core.log import event
 log = logging.getLogger(__name__)
 
 ROLES = ("ingester", "server", "settler")
+LATER = {"settler": 2.0}
+"""Seconds after the others: it would take their cores while they start."""
 PARENT_PIPE = "HEADRACE_PARENT_PIPE"
 """Environment variable with the descriptor of a pipe that ends when the parent does."""
 
 FAILED = 1
 CONFIG_ERROR = 2
+NOT_NEEDED = 5
+"""A child that has nothing to do with this configuration: it is not started again."""
+
 LAST_WORDS_SECONDS = 5.0
 STEADY_SECONDS = 30.0
 LONGEST_WAIT = 30.0
@@ -66,7 +71,8 @@ class Family:
         signal.signal(signal.SIGCHLD, lambda *_: self._wake.set())
         try:
             for role in self._commands:
-                self._children[role] = self._start(role, reader)
+                if role not in LATER:
+                    self._children[role] = self._start(role, reader)
             return self._watch(reader)
         finally:
             os.close(writer)
@@ -91,14 +97,18 @@ class Family:
         return Child(role, process)
 
     def _watch(self, pipe: int) -> int:
+        started = time.monotonic()
         while True:
             self._wake.wait(timeout=1.0)
             self._wake.clear()
             if self._signals:
                 return self._finish()
+            for role in self._commands:
+                if role not in self._children and time.monotonic() - started >= LATER[role]:
+                    self._children[role] = self._start(role, pipe)
             for role, child in self._children.items():
                 code = child.process.poll()
-                if code is None:
+                if code is None or code == NOT_NEEDED:
                     continue
                 if self._is_final(child, code):
                     self._end_all(say_it_first=code == CONFIG_ERROR)
@@ -130,7 +140,7 @@ class Family:
             if not child.told and child.process.poll() is None:
                 child.process.send_signal(signal.SIGTERM)
             codes.append(child.process.wait())
-        return max((code for code in codes if code > 0), default=0)
+        return max((code for code in codes if code > 0 and code != NOT_NEEDED), default=0)
 
     def _end_all(self, *, say_it_first: bool) -> None:
         """Stop the others; the one that has the same fault to tell is given the time to do so."""

@@ -47,6 +47,8 @@ def service(tmp_path: Path, memory: Path) -> Iterator[Running]:
     config.write_text(CONFIGURATION.format(port=port, base=memory))
     running = Running(tmp_path, port, "run", str(config))
     running.until(lambda: running.raw("/health/ready")[0] == 200)
+    running.until(lambda: len(_children(running)) == 3)  # the settler comes a little later
+    running.until((run_directory(tmp_path / "data") / "settler.lock").exists)
     yield running
     for child in _children(running):
         os.kill(child, signal.SIGCONT)
@@ -152,3 +154,15 @@ def test_the_settler_ends_with_its_parent(service: Running) -> None:
         deadline -= 1
         signal.sigtimedwait([], 0.05)
     assert not Path(f"/proc/{settler}").exists()
+
+
+def test_a_settler_without_work_ends_and_is_not_started_again(tmp_path: Path) -> None:
+    port = free_port()
+    config = tmp_path / "headrace.yaml"
+    config.write_text(CONFIGURATION.format(port=port, base="never"))
+    running = Running(tmp_path, port, "run", str(config))
+    running.until(lambda: len(_children(running)) == 3)
+    running.until(lambda: len(_children(running)) == 2)
+    assert not (run_directory(tmp_path / "data") / "settler.lock").exists()
+    running.process.send_signal(signal.SIGTERM)
+    assert 0 == running.process.wait(timeout=30)

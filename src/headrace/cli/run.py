@@ -1,11 +1,16 @@
-"""`headrace run`: both services under one parent, or one of them alone."""
+"""`headrace run`: the services under one parent, or one of them alone."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
+
+SETTLER_NICE: Final = 5
+"""A record that is durable a moment later costs nothing; one that is searchable a moment later does."""
 
 
 @click.command("run")
@@ -44,9 +49,11 @@ def _run_family(config: Path, *, once: bool) -> int:
 
 def _run_one(config: Path, role: str, *, once: bool, settled: bool) -> None:
     from headrace.core.errors import ConfigError
-    from headrace.processes import CONFIG_ERROR, die_with_parent
+    from headrace.processes import CONFIG_ERROR, NOT_NEEDED, die_with_parent
 
     has_sibling = die_with_parent()
+    if role == "settler":
+        os.nice(SETTLER_NICE)  # before all that is imported below
     from headrace.cli.app import configure_log
     from headrace.services import run_role
     from headrace.settings import load
@@ -57,6 +64,8 @@ def _run_one(config: Path, role: str, *, once: bool, settled: bool) -> None:
         if has_sibling and role != "ingester":
             sys.exit(CONFIG_ERROR)  # the ingester is saying the same in this moment
         raise
+    if has_sibling and role == "settler" and not any(each.is_live for each in settings.indexes.values()):
+        sys.exit(NOT_NEEDED)
     configure_log(style=settings.log.style, level=settings.log.level)
     run_role(role, settings, once=once, settled=settled)
 

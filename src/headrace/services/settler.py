@@ -11,7 +11,6 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +28,6 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 1.0
 ORPHAN_SECONDS: Final = 60.0
-NICE: Final = 5
-"""A record that is durable a moment later costs nothing; one that is searchable a moment later does."""
 
 
 def run_settler(settings: Settings) -> None:
@@ -38,8 +35,6 @@ def run_settler(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with suppress(OSError):
-        os.nice(NICE)
     with RoleLock(run_directory(settings.data_dir), "settler"):
         event(log.info, "service.started", role="settler", version=__version__, pid=os.getpid())
         Settler(indexes_directory(settings.data_dir), bases(settings)).run(stop)

@@ -189,6 +189,11 @@ class IndexConfig:
     kind: str
     options: Any
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it may work in memory, and so needs a settler."""
+        return getattr(self.options, "live", "never") != "never"
+
 
 @dataclass(frozen=True, slots=True)
 class StepConfig:
