@@ -217,6 +217,7 @@ def test_who_asks_too_often_waits(tmp_path: Path) -> None:
                 assert 200 == (await client.get("/health/live")).status_code
         async with asking(tmp_path, Doors(Door(rate=1, clock=clock))) as client:
             assert [200, 429] == [(await client.get("/")).status_code for _ in range(2)]
+            assert 200 == (await client.get("/health/live")).status_code
 
     anyio.run(run)
 

@@ -100,7 +100,7 @@ class Door:
             who = self._identified(scope)
         else:
             who = None
-            if self._buckets is not None:
+            if scope["path"] not in PROBES:
                 self._spend(_peer(scope))
         if self.inside >= self._most and scope["path"] not in PROBES:
             reason = (
