@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headrace.core.log import event
+from headrace.core.wakeup import Wakeup
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Family:
         self._once = once
         self._children: dict[str, Child] = {}
         self._signals = 0
-        self._wake = threading.Event()
+        self._wake = Wakeup()
 
     def run(self) -> int:
         """The exit code: 0 after a drain, a child's own code when it will never start."""
@@ -100,7 +101,6 @@ class Family:
         started = time.monotonic()
         while True:
             self._wake.wait(timeout=1.0)
-            self._wake.clear()
             if self._signals:
                 return self._finish()
             for role in self._commands:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from headrace import __version__
 from headrace.core.errors import StoreError
 from headrace.core.lock import RoleLock
 from headrace.core.log import event
+from headrace.core.wakeup import Wakeup
 from headrace.index.tantivy.live import Live, live_indexes, remove_orphans
 from headrace.index.tantivy.options import AUTO, NEVER
 from headrace.index.tantivy.room import DEFAULT_BASE
@@ -32,12 +32,12 @@ ORPHAN_SECONDS: Final = 60.0
 
 def run_settler(settings: Settings) -> None:
     """Settle until told to stop by a signal. Raises StoreError where another settler is at work."""
-    stop = threading.Event()
+    told = Wakeup()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: told.set())
     with RoleLock(run_directory(settings.data_dir), "settler"):
         event(log.info, "service.started", role="settler", version=__version__, pid=os.getpid())
-        Settler(indexes_directory(settings.data_dir), bases(settings)).run(stop)
+        Settler(indexes_directory(settings.data_dir), bases(settings)).run(told)
     event(log.info, "service.stopped", role="settler")
 
 
@@ -55,15 +55,16 @@ class Settler:
         self._bases = bases
         self._failing: dict[Path, str] = {}
 
-    def run(self, stop: threading.Event) -> None:
-        orphans_at = 0.0
-        while not stop.is_set():
+    def run(self, told: Wakeup) -> None:
+        """Until it is told to stop."""
+        orphans_at, stopped = 0.0, False
+        while not stopped:
             started = time.monotonic()
             if started >= orphans_at:
                 self.remove_orphans(time.time() - ORPHAN_SECONDS)
                 orphans_at = started + ORPHAN_SECONDS
             self.settle()
-            stop.wait(max(0.0, started + EVERY_SECONDS - time.monotonic()))
+            stopped = told.wait(max(0.0, started + EVERY_SECONDS - time.monotonic()))
 
     def settle(self) -> int:
         """One round; how many indexes have moved. One that cannot be settled costs no other."""
