@@ -19,7 +19,7 @@ from headrace.core.clock import SystemClock
 from headrace.core.health import Health
 from headrace.core.metrics import Metrics
 from headrace.fields import Field
-from headrace.index.base import Index
+from headrace.index.base import Index, Preparing
 from headrace.ingest.base import Guarantee, Source
 from headrace.layout import index_directory
 from headrace.model import Batch, Position, RawBatch, Rejection, Watermarks
@@ -95,6 +95,9 @@ class WatchedIndex:
     async def open(self) -> Watermarks:
         return await self._index.open()
 
+    def prepare(self, batch: Batch) -> Batch:
+        return self._index.prepare(batch) if isinstance(self._index, Preparing) else batch
+
     async def write(self, batch: Batch) -> list[Rejection]:
         started = time.perf_counter()
         rejected = await self._index.write(batch)
@@ -124,6 +127,9 @@ class NullIndex(WatchedIndex):
 
     async def open(self) -> Watermarks:
         return Watermarks()
+
+    def prepare(self, batch: Batch) -> Batch:
+        return batch
 
     async def write(self, batch: Batch) -> list[Rejection]:
         self._positions[batch.pipeline, batch.raw.partition] = batch.raw.position

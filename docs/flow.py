@@ -24,6 +24,11 @@ class Capacity:
     reason: str
 
 
+def share(between: float) -> str:
+    """Of the time, where commits are so many times their length apart."""
+    return f"{100 / (1 + between):.0f} %"
+
+
 def chart() -> str:
     """The way of a batch, with the capacity written on every edge."""
     steps = [
@@ -35,7 +40,7 @@ def chart() -> str:
             f"one per pipeline: at most {at.RAW_CHANNEL_RECORDS:,} records and {size(at.RAW_CHANNEL_BYTES)}",
         ),
         ("  ▼", "no room: the source is not read"),
-        ("decode, transform", f"one worker thread; {at.FRAME_FACTOR} bytes in memory per byte read"),
+        ("decode, transform, prepare", f"one worker thread; {at.FRAME_FACTOR} bytes in memory per byte read"),
         ("  │   └────▶ dead letters", f"at most {at.DEAD_LETTER_LIMIT:,} per pipeline, then it pauses"),
         ("  ▼", ""),
         (
@@ -47,7 +52,7 @@ def chart() -> str:
         ("  │", f"at most {at.COMMIT_RECORDS:,} rows until a commit"),
         (
             "  ▼",
-            f"at most 1/{at.COMMIT_SHARE + 1} of the time, 1/{at.COMMIT_LATE_SHARE + 1} if records are late",
+            f"at most {share(at.COMMIT_SHARE)} of the time, {share(at.COMMIT_LATE_SHARE)} if records are late",
         ),
         ("index: commit", "documents, positions and counts, atomically"),
         ("  └────────▶ source", "acknowledged: durable up to here, resume after it"),

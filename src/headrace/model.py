@@ -176,7 +176,8 @@ class Batch:
 
     `id` correlates log lines of one batch. `records` were read; `rejections` so far are in their
     original form; `dropped` were left out on purpose (`where`). What is left is in `frames`. `decoded` is
-    what they were before the transforms, where its texts are known.
+    what they were before the transforms, where its texts are known. `prepared` is the index's own: what it
+    made of the frames ahead of their write (see `index.base.Preparing`).
     """
 
     id: str
@@ -187,6 +188,7 @@ class Batch:
     rejections: tuple[Rejection, ...] = ()
     dropped: int = 0
     decoded: Decoded | None = None
+    prepared: object = field(default=None, compare=False, repr=False)
 
     @property
     def rows(self) -> int:

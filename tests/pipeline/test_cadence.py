@@ -11,6 +11,7 @@ from headrace.pipeline.capacities import (
     COMMIT_RECORDS,
     COMMIT_SHARE,
     COMMIT_TARGET_SECONDS,
+    READ_SECONDS,
 )
 
 INTERVAL = 1.0
@@ -59,7 +60,7 @@ def test_the_oldest_record_waits_no_longer_than_the_target() -> None:
 
 
 def test_slow_commits_are_spread_even_when_records_are_late() -> None:
-    """A disk that takes 200 ms for a commit is given 200 ms without one."""
+    """A disk that takes 200 ms for a commit is given half as long without one."""
     cadence = after_a_commit(took=0.2)
     cadence.wrote(500, now=START + 0.02, age=0.3, caught_up=True)
     assert pytest.approx(START + COMMIT_LATE_SHARE * 0.2) == cadence.due(more=True)
@@ -99,3 +100,42 @@ def test_after_a_rollback_nothing_is_due() -> None:
     cadence.wrote(5, now=START, age=0, caught_up=True)
     cadence.restart()
     assert cadence.due(more=False) == float("inf")
+
+
+def test_a_source_reads_so_that_its_batch_is_written_just_before_a_commit_may_begin() -> None:
+    """What comes until then is in it, and nothing waits in line."""
+    cadence = after_a_commit(took=0.04)
+    due = START + COMMIT_LATE_SHARE * 0.04
+    assert pytest.approx(due - 0.01 - READ_SECONDS) == cadence.read_at(0.01, START)
+
+
+def test_during_a_commit_the_next_one_is_counted_from_its_usual_end() -> None:
+    """A commit under way takes about as long as those before it."""
+    cadence = after_a_commit(took=0.04)
+    cadence.wrote(1, now=START + 0.02, age=0, caught_up=True, took=0.002)
+    cadence.committing(START + 0.02)
+    due = START + 0.02 + 0.04 * (1 + COMMIT_LATE_SHARE)
+    assert pytest.approx(due - 0.01 - 0.002 - READ_SECONDS) == cadence.read_at(0.01, START + 0.03)
+
+
+def test_who_comes_too_late_for_a_commit_that_is_due_reads_for_the_one_after_it() -> None:
+    """A small batch on its own would cost as much as a large one."""
+    cadence = after_a_commit(took=0.04)
+    cadence.wrote(500, now=START + 0.015, age=0.05, caught_up=True)
+    due = START + COMMIT_LATE_SHARE * 0.04
+    assert pytest.approx(due + 0.04 * (1 + COMMIT_LATE_SHARE) - 0.01 - READ_SECONDS) == cadence.read_at(
+        0.01, START + 0.016
+    )
+
+
+def test_a_source_that_was_idle_reads_at_once() -> None:
+    """Long after a commit there is nothing to wait for."""
+    assert START + 5 > after_a_commit(took=0.04).read_at(0.01, START + 5)
+
+
+def test_one_slow_commit_hardly_changes_what_is_expected() -> None:
+    """A stall of the disk is not taken for what commits take from now on."""
+    cadence = after_a_commit(took=0.04)
+    cadence.committed(START + 1, START + 2)
+    cadence.wrote(500, now=START + 2, age=1, caught_up=True)
+    assert START + 2.2 > cadence.due(more=True)

@@ -21,7 +21,8 @@ from headrace.core.metrics import Metrics
 from headrace.core.retry import RetryPolicy
 from headrace.index.base import Index
 from headrace.ingest.base import Source
-from headrace.pipeline.commit import DISK_POLL_SECONDS, IndexOwner
+from headrace.pipeline.cadence import DISK_POLL_SECONDS
+from headrace.pipeline.commit import IndexOwner
 from headrace.pipeline.deadletter import DeadLetters
 from headrace.pipeline.supervise import Supervisor
 from headrace.settings import Settings

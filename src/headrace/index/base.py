@@ -173,6 +173,16 @@ class Reader(View, Protocol):
 
 
 @runtime_checkable
+class Preparing(Protocol):
+    """An index that can do a part of a write ahead of its turn, while it commits or writes something else."""
+
+    def prepare(self, batch: Batch) -> Batch:
+        """The batch with `prepared` set, and without what `write` needs no more. Synchronous, CPU only; from
+        any thread, once the index was open. Depends on the mapping alone, never on what was written."""
+        ...
+
+
+@runtime_checkable
 class Maintainable(Protocol):
     """An index that can delete what is due and be checked offline."""
 

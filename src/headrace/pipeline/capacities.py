@@ -17,8 +17,9 @@ INDEX_CHANNEL_BYTES: Final = 4 * BATCH_BYTES
 """Transform → index: what is parsed while the engine commits; four batches cover the longest commit seen
 (0.5 s) at 100,000 records/s."""
 
-FRAME_FACTOR: Final = 3
-"""Memory of a batch in flight per byte read: the bytes themselves, the parsed frame, the rendered rows."""
+FRAME_FACTOR: Final = 4
+"""Memory of a batch in flight per byte read: the bytes themselves, then the parsed frame or, in its place,
+the rows made ready for the index (`_source`, and the same in base64)."""
 
 LIVE_BYTES: Final = 256 << 20
 """Files of all live indexes on tmpfs: seconds of records at full speed, and the merges of minutes."""
@@ -36,8 +37,12 @@ its decoding before, the commit and the look of the searcher after it make up th
 WANTED_SECONDS: Final = 0.1
 """A source that keeps up reads when the index can take it, or after so long: others may keep it busy."""
 
-COMMIT_LATE_SHARE: Final = 1
-"""Once a record has waited that long, time between commits is at least this many times the last commit."""
+COMMIT_LATE_SHARE: Final = 0.5
+"""Once a record has waited that long, time between commits is at least this many times what they usually
+take: they have at most two thirds of the time, and what is written between them is worth one."""
+
+READ_SECONDS: Final = 0.004
+"""Between the moment a source that keeps up is told to read and the first step: a look into the buffer."""
 
 COMMIT_LIVE_RECORDS: Final = 4_000
 """So many rows of a source that keeps up need not wait for the target: a commit takes 6 to 9 µs per row that

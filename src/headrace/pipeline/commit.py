@@ -19,7 +19,15 @@ from headrace.core.log import bind, event
 from headrace.core.telemetry import span
 from headrace.index.base import Applying, Index, Maintainable, Resting, Settling
 from headrace.model import Batch, PartitionKey, Position, Rejection, Watermarks
-from headrace.pipeline.cadence import Cadence
+from headrace.pipeline.cadence import (
+    CROWDED_SECONDS,
+    DISK_POLL_SECONDS,
+    LIVE_SECONDS,
+    REST_SECONDS,
+    RETENTION_SECONDS,
+    UNSETTLED_SECONDS,
+    Cadence,
+)
 from headrace.pipeline.capacities import WANTED_SECONDS
 from headrace.pipeline.deadletter import DeadLetters, letters
 from headrace.pipeline.delivery import (
@@ -38,20 +46,6 @@ from headrace.pipeline.guard import Guard, backoff
 from headrace.pipeline.progress import Progress, positions_of, records_of
 
 log = logging.getLogger(__name__)
-
-DISK_POLL_SECONDS = 0.5
-RETENTION_SECONDS = 60.0
-REST_SECONDS = 30.0
-CROWDED_SECONDS = 1.0
-"""Idle this long, an index rests where others wait for what it holds."""
-
-"""After its last commit an index gives back what its writer holds: a hundred idle ones were 801 threads."""
-
-UNSETTLED_SECONDS = 0.25
-"""Between two looks at what is durable, of an index without commits: its last one will be in a second."""
-
-LIVE_SECONDS = 1.0
-"""The same where all is durable: somebody may have emptied the folder in memory."""
 
 
 class IndexOwner:
@@ -121,13 +115,15 @@ class IndexOwner:
         """Before somebody is told that it is visible. See `index.base.Settling`."""
         return not isinstance(self.index, Settling) or await self.index.promise(key, record)
 
-    async def wanted(self) -> None:
-        """Wait until a batch that is read now would soon be written, though not for long (`WANTED_SECONDS`).
+    async def wanted(self, work: float) -> None:
+        """Wait until a batch that is ready `work` seconds later would soon be written, though not for long.
 
         Who keeps up reads then, so that records wait as one larger batch where they are, and not in line.
         """
         with anyio.move_on_after(WANTED_SECONDS):
             await self._wanted.wait()
+            now = self._clock.monotonic()
+            await self._clock.sleep(max(0.0, self._cadence.read_at(work, now) - now))
 
     async def flush(self) -> None:
         """Wait until everything delivered before is committed. Raises Fatal if the owner has failed."""
@@ -247,6 +243,7 @@ class IndexOwner:
             now=self._clock.monotonic(),
             age=self._clock.time() - batch.raw.accepted_at,
             caught_up=batch.raw.caught_up,
+            took=seconds,
         )
         # After its dead letters are written: who is told of an outcome may look at them at once.
         self.progress.applied((batch.pipeline, batch.raw.partition), batch.raw.position.record, outcomes)
@@ -287,6 +284,7 @@ class IndexOwner:
         covered = [batch.raw.trace for batch in self._pending]
         with span("commit", links=covered, index=self.name, batches=len(covered)):
             # What is read and decoded meanwhile is written as soon as this has ended.
+            self._cadence.committing(started)
             self._wanted.set()
             self.watermarks = await self._guard.call(self.index.commit)
         ended = self._clock.monotonic()

@@ -20,8 +20,10 @@ from headrace.core.channel import Budget, Channel, Closed
 from headrace.core.errors import EndOfInput, Fatal, HeadraceError, Retryable
 from headrace.core.log import bind, event
 from headrace.core.telemetry import span
+from headrace.index.base import Preparing
 from headrace.ingest.base import Source
 from headrace.model import Batch, RawBatch
+from headrace.pipeline.cadence import Usual
 from headrace.pipeline.commit import IndexOwner
 from headrace.pipeline.delivery import Delivery, note_in_flight, unread, with_originals
 from headrace.pipeline.guard import Guard, backoff
@@ -83,6 +85,7 @@ class PipelineRun:
         self._plan: Plan | None = None
         self._moved = anyio.Event()
         self._taken = anyio.Event()
+        self._work = Usual()
         self._error: HeadraceError | None = None
 
     # What the owner and the supervisor call
@@ -175,7 +178,7 @@ class PipelineRun:
                     if raw.caught_up:
                         # What comes meanwhile is one larger batch a little later, and never waits in line.
                         await self._taken.wait()
-                        await self._owner.wanted()
+                        await self._owner.wanted(self._work.seconds)
                     started = self._note("read", "blocked", started)
         except EndOfInput:
             self.finished = True
@@ -222,6 +225,8 @@ class PipelineRun:
             try:
                 with span("transform", parent=raw.trace, pipeline=self.pipeline, bytes=raw.size):
                     batch = await self._processed(raw)
+                if raw.caught_up:
+                    self._work.took(self._clock.monotonic() - started)
                 note_in_flight(self._metrics, self.pipeline, batch.records, 0)
                 started = self._note("transform", "busy", started)
                 await self._room_for_dead_letters(batch)
@@ -266,7 +271,7 @@ class PipelineRun:
             await self._clock.sleep(wait)
 
     def _process(self, raw: RawBatch, plan: Plan) -> Batch:
-        """Decode and transform one batch, in a worker thread."""
+        """Decode, transform and prepare one batch, in a worker thread."""
         identity = f"{self.pipeline}-{next(_batch_numbers)}"
         with bind(batch=identity):
             decoded = raw.decoder.decode(raw)
@@ -274,9 +279,11 @@ class PipelineRun:
             frames = tuple(frame for frame in passed.frames if frame.height)
             originals = with_originals(raw, [*decoded.rejections, *passed.rejections])
             self._count(decoded.records, len(originals), passed.dropped)
-            return Batch(
+            batch = Batch(
                 identity, self.pipeline, raw, frames, decoded.records, originals, passed.dropped, decoded
             )
+            index = self._owner.index
+            return index.prepare(batch) if isinstance(index, Preparing) else batch
 
     def _count(self, read: int, rejected: int, dropped: int) -> None:
         count = self._metrics.records.labels

@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 
 from headrace.index.tantivy.given import GIVEN, mismatch
-from headrace.index.tantivy.lines import sequence
+from headrace.index.tantivy.lines import encoded, sequence
 from headrace.index.tantivy.operations import (
     FAULTS,
     Done,
@@ -211,7 +211,7 @@ class Application:
         types = {RECORD: pl.Int64, ID: pl.String, SEQ: pl.Int64, SOURCE: pl.String, BODY: pl.String}
         frame = pl.DataFrame(found, schema=types, orient="row")
         return frame.with_columns(
-            pl.lit(0, dtype=pl.Int64).alias(ORDINAL), pl.lit(value=True).alias(GIVEN)
+            pl.lit(0, dtype=pl.Int64).alias(ORDINAL), pl.lit(value=True).alias(GIVEN), encoded()
         ).select(rows.columns)
 
     def _tell_the_others(self, rows: pl.DataFrame, conditional: pl.DataFrame) -> None:

@@ -16,6 +16,9 @@ from headrace.model import RECORD, PartitionKey
 
 LINE: Final = "_line"
 
+ENCODED: Final = "_encoded"
+"""`_source` in base64, in which bytes enter the engine: the dear part of a line, made ahead of its write."""
+
 DERIVED: Final = re.compile(r"([0-9a-f]{11})-(\d{1,18})(?:-\d+)?", re.ASCII)
 """What derived ids look like: the digest of a partition, a record's number, an ordinal."""
 
@@ -38,7 +41,11 @@ def numbered(frames: tuple[pl.DataFrame, ...]) -> list[pl.DataFrame]:
 def in_order(rendered: list[pl.DataFrame]) -> pl.DataFrame:
     if not rendered:
         return pl.DataFrame(
-            schema={RECORD: pl.Int64, ORDINAL: pl.Int64, ID: pl.String, SOURCE: pl.String, BODY: pl.String}
+            schema={
+                RECORD: pl.Int64,
+                ORDINAL: pl.Int64,
+                **dict.fromkeys((ID, SOURCE, BODY, ENCODED), pl.String),
+            }
         )
     rows = pl.concat(rendered)
     if len(rendered) == 1 and rows[RECORD].is_sorted():
@@ -80,6 +87,10 @@ def derived_id(key: PartitionKey) -> pl.Expr:
     )
 
 
+def encoded() -> pl.Expr:
+    return pl.col(SOURCE).str.encode("base64").alias(ENCODED)
+
+
 def line(rows: pl.DataFrame, *, declared: bool) -> pl.Expr:
     """One document as the engine reads it. A declared id may hold anything, a derived one is plain.
 
@@ -99,7 +110,7 @@ def line(rows: pl.DataFrame, *, declared: bool) -> pl.Expr:
             pl.lit(f',"{ID}":'),
             _id_text(rows) if declared else _QUOTED_ID,
             pl.lit(f',"{SOURCE}":"'),
-            pl.col(SOURCE).str.encode("base64"),
+            pl.col(ENCODED),
             pl.lit('"}'),
         ]
     ).alias(LINE)

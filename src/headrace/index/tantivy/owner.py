@@ -58,6 +58,9 @@ class TantivyIndex:
     async def open(self) -> Watermarks:
         return await self._in_thread(self._writer.open)
 
+    def prepare(self, batch: Batch) -> Batch:
+        return self._writer.prepare(batch)
+
     async def write(self, batch: Batch) -> list[Rejection]:
         return await self._in_thread(lambda: self._writer.write(batch))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from headrace.index.tantivy.lines import in_order, numbered
+from headrace.index.tantivy.lines import encoded, in_order, numbered
 from headrace.index.tantivy.originals import Originals
 from headrace.index.tantivy.rows import RowFormat
 from headrace.model import RECORD, Decoded, Position, RawBatch, Rejection
@@ -15,33 +15,35 @@ from headrace.model import RECORD, Decoded, Position, RawBatch, Rejection
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """Rows in record order; `conflicts`: per declared field, how many values it could not take."""
+    """Rows in record order; `conflicts`: per declared field, how many values it could not take.
+
+    rows: those of `RowFormat.render`, and ENCODED
+    """
 
     rows: pl.DataFrame
     rejections: list[Rejection]
     conflicts: Mapping[str, int] = field(default_factory=dict)
 
+    def since(self, committed: int) -> Rendered:
+        """Without the records that are committed already."""
+        rows = self.rows
+        if committed and bool((rows[RECORD] < committed).any()):
+            rows = rows.filter(pl.col(RECORD) >= committed)
+        return replace(self, rows=rows, rejections=[r for r in self.rejections if r.record >= committed])
 
-def render(
-    form: RowFormat,
-    frames: tuple[pl.DataFrame, ...],
-    committed: int = 0,
-    decoded: Decoded | None = None,
-) -> Rendered:
-    """Rows of all frames, those already committed left out; `decoded`: what they were as they were read."""
+
+def render(form: RowFormat, frames: tuple[pl.DataFrame, ...], decoded: Decoded | None = None) -> Rendered:
+    """Rows of all frames; `decoded`: what they were as they were read."""
     originals = Originals(decoded)
     rejections: list[Rejection] = []
     rendered: list[pl.DataFrame] = []
     conflicts: dict[str, int] = {}
     for frame in numbered(frames):
-        fresh = frame
-        if committed and bool((frame[RECORD] < committed).any()):
-            fresh = frame.filter(pl.col(RECORD) >= committed)
-        if not fresh.height:
+        if not frame.height:
             continue
-        found = form.render(fresh, originals)
+        found = form.render(frame, originals)
         rejections += found.rejections
-        rendered.append(found.frame)
+        rendered.append(found.frame.with_columns_seq(encoded()))
         for name, count in found.conflicts.items():
             conflicts[name] = conflicts.get(name, 0) + count
     return Rendered(in_order(rendered), rejections, conflicts)

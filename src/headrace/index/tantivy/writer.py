@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -26,7 +27,7 @@ from headrace.index.tantivy.lines import derived_id, digest, line, sequence
 from headrace.index.tantivy.opened import Opened
 from headrace.index.tantivy.options import Settings
 from headrace.index.tantivy.positions import PositionDocument
-from headrace.index.tantivy.rendered import render, render_merged
+from headrace.index.tantivy.rendered import Rendered, render, render_merged
 from headrace.index.tantivy.retention import due
 from headrace.index.tantivy.rows import ORDINAL
 from headrace.index.tantivy.schema import ID, POSITION, SEQ
@@ -77,6 +78,13 @@ class Writer(Opened):
 
     # Writing
 
+    def prepare(self, batch: Batch) -> Batch:
+        """From any thread, once it was open: rows do not depend on what the index holds."""
+        rendered = render(self._format, batch.frames, batch.decoded)
+        # What is left of the frames says which records there are: texts and values are in the rows.
+        records = tuple(frame.select(RECORD) for frame in batch.frames)
+        return replace(batch, frames=records, decoded=None, prepared=rendered)
+
     def write(self, batch: Batch) -> list[Rejection]:
         """Raises Rewound, Retryable."""
         self._ready()
@@ -108,8 +116,10 @@ class Writer(Opened):
 
     def _rows(self, batch: Batch, key: PartitionKey, committed: int) -> tuple[pl.DataFrame, list[Rejection]]:
         """Rows of all frames in record order, those already committed left out."""
-        found = render(self._format, batch.frames, committed, batch.decoded)
+        ahead = batch.prepared
+        found = ahead if isinstance(ahead, Rendered) else render(self._format, batch.frames, batch.decoded)
         self._note_conflicts(batch, found.conflicts)
+        found = found.since(committed)
         rows, poisoned = self._poison.without(found.rows, key)
         return rows, found.rejections + poisoned
 
