@@ -52,7 +52,7 @@ def chart() -> str:
         ("  │", f"at most {at.COMMIT_RECORDS:,} rows until a commit"),
         (
             "  ▼",
-            f"at most {share(at.COMMIT_SHARE)} of the time, {share(at.COMMIT_LATE_SHARE)} if records are late",
+            f"at most {share(at.COMMIT_SHARE)} of the time, {share(at.COMMIT_LATE_SHARE)} for late records",
         ),
         ("index: commit", "documents, positions and counts, atomically"),
         ("  └────────▶ source", "acknowledged: durable up to here, resume after it"),

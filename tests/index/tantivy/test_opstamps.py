@@ -9,8 +9,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from headrace.index.tantivy import store
-from headrace.index.tantivy.positions import read_positions
+import pytest
+
+from headrace.index.tantivy import positions, store
+from headrace.index.tantivy.positions import stored_positions
 from headrace.index.tantivy.writer import Writer
 from writing import rows, searcher, sources, writer
 
@@ -19,6 +21,12 @@ TO_MERGE = 8
 
 LARGEST, BEFORE_LAST = "large-1", "small-5"
 """One document of the largest segment, and one of the last commit but one."""
+
+
+@pytest.fixture(autouse=True)
+def _each_commit_deletes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No older position document is kept, so that every commit deletes something."""
+    monkeypatch.setattr(positions, "OLDER", 0)
 
 
 def _other_segment(directory: Path) -> str:
@@ -102,6 +110,6 @@ def test_a_partition_has_one_position_when_it_moves_first(tmp_path: Path) -> Non
     _let_it_merge(made, tmp_path / "i")
     found = [
         (document.pipeline, document.position.record)
-        for document in read_positions(*searcher(tmp_path / "i"))
+        for document in stored_positions(*searcher(tmp_path / "i"))
     ]
     assert [("elsewhere", 1), ("pipe", 22), ("q", 2)] == sorted(found)

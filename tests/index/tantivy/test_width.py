@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.index.tantivy.heap import LEAST_PER_THREAD
 from headrace.index.tantivy.width import AGREEING, LARGE, SMALL, Width
 from writing import rows, sources, writer
 
@@ -29,6 +30,13 @@ def test_one_large_commit_brings_all_threads_back() -> None:
     width = narrowed()
     assert width.committed(MANY)
     assert width.threads == 2
+
+
+def test_a_narrow_writer_gets_the_least_memory() -> None:
+    """What one declares is for all its threads, and one thread alone may have all of it."""
+    assert 100 << 20 == Width(2).memory(100 << 20)
+    assert LEAST_PER_THREAD == narrowed().memory(100 << 20)
+    assert 100 << 20 == Width(1).memory(100 << 20)
 
 
 def test_commits_between_large_and_small_change_nothing() -> None:

@@ -27,7 +27,7 @@ from headrace.index.tantivy.home import Home
 from headrace.index.tantivy.live import Gone
 from headrace.index.tantivy.merging import Merges
 from headrace.index.tantivy.options import Settings, check
-from headrace.index.tantivy.positions import PositionDocument, read_positions, watermarks
+from headrace.index.tantivy.positions import PositionDocument, Positions, stored_positions, watermarks
 from headrace.index.tantivy.rows import RowFormat
 from headrace.index.tantivy.schema import EngineSchema
 from headrace.index.tantivy.settle import meta_lock
@@ -67,6 +67,7 @@ class Opened(ABC):
         self._opened = False
         self._merges: Merges
         self._width = Width(settings.threads)
+        self._positions = Positions()
         self._committed: dict[PartitionKey, PositionDocument] = {}
         self._pending: dict[PartitionKey, PositionDocument] = {}
         self._seq = 0
@@ -111,11 +112,10 @@ class Opened(ABC):
         with meta_lock(self._folder) if self.home.is_live else nullcontext():  # the settler may be at it
             sweep(self._folder)
         index = store.open_engine(self.directory, self._folder)
-        documents = read_positions(index, index.searcher())
-        self._committed = {document.key: document for document in documents}
+        self._committed = self._positions.recalled(stored_positions(index, index.searcher()))
         self.home.recalled(self._committed)
         self._forget()
-        self._seq = max((document.next_seq for document in documents), default=0)
+        self._seq = max((document.next_seq for document in self._committed.values()), default=0)
         self._index = index
         return index
 
@@ -146,7 +146,8 @@ class Opened(ABC):
         if self._engine is None:  # swept just before: the last writer's threads may have ended late
             self.home.enter()
             index = self._recall()
-            share = HEAP.take(self, int(self.settings.memory), self._width.threads)
+            memory = self._width.memory(int(self.settings.memory))
+            share = HEAP.take(self, memory, self._width.threads)
             self._engine = store.open_writer(index, self._folder, *share)
             self._merges = Merges(self.name, self._folder)
         assert self._index is not None

@@ -14,7 +14,7 @@ from tantivy import FieldType, Query
 from headrace.core.errors import StoreError
 from headrace.core.lock import RoleLock
 from headrace.index.tantivy import live, store
-from headrace.index.tantivy.positions import PositionDocument, count, read_positions
+from headrace.index.tantivy.positions import PositionDocument, count, newest, stored_positions
 from headrace.index.tantivy.schema import ID, SEQ, SOURCE
 from headrace.index.tantivy.sweep import (
     MANAGED,
@@ -93,19 +93,20 @@ def _check_documents(directory: Path, engine: Path, description: store.Descripti
     try:
         index = store.open_engine(directory, engine)
         searcher = index.searcher()
-        positions = read_positions(index, searcher)
+        stored = stored_positions(index, searcher)
     except StoreError as error:
         report.add(str(error))
         return
+    positions = list(newest(stored).values())
     report.partitions = len(positions)
     for document in positions:
         report.ledger = report.ledger + document.ledger
         if document.ledger.imbalance:
             report.add(f"the ledger of {document.term} does not balance: {document.ledger}")
-    if len({document.key for document in positions}) != len(positions):
+    if len({(document.key, document.commit) for document in stored}) != len(stored):
         report.add("a partition has two positions; index again")
     _check_sources(index, searcher, positions, report)
-    others = searcher.num_docs - report.documents - len(positions)
+    others = searcher.num_docs - report.documents - len(stored)
     if others:
         report.add(f"{others} documents are outside the sequence: they were not written by headrace")
     written = sum(document.rows for document in positions) - sum(document.deleted for document in positions)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from headrace.index.tantivy.heap import LEAST_PER_THREAD
+
 LARGE: Final = 20_000
 SMALL: Final = 8_000
 """Documents of one commit; between the two, all stays as it is."""
@@ -26,6 +28,11 @@ class Width:
         self._most = most
         self._small = 0
         self.threads = most
+
+    def memory(self, most: int) -> int:
+        """Bytes for the next writer. The engine sizes its tables by them, and walks through them in each
+        commit, however few terms there are: a narrow writer gets the least."""
+        return min(most, LEAST_PER_THREAD) if self.threads < self._most else most
 
     def committed(self, rows: int) -> bool:
         """Whether the writer should be opened anew after a commit of so many documents."""

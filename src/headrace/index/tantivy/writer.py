@@ -261,12 +261,15 @@ class Writer(Opened):
 
     def _commit(self) -> None:
         _, engine = self._ready()
-        for document in self._pending.values():
-            engine.delete_documents_by_term(POSITION, document.term)
+        moved, older = self._positions.moved(self._committed, self._pending)
+        for term in older:
+            engine.delete_documents_by_term(POSITION, term)
+        for document in moved.values():
             engine.add_json(document.engine_line)
         rows = sum(document.rows - self._rows_of(document.key) for document in self._pending.values())
         opstamp = engine.commit()
-        self._committed = {**self._committed, **self._pending}  # others hold the one before
+        self._positions.committed()
+        self._committed = {**self._committed, **moved}  # others hold the one before
         self.home.committed(opstamp, self._committed)
         self._forget()
         self._merges.look()
