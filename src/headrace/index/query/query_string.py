@@ -21,7 +21,7 @@ _TOKEN: Final = re.compile(
     r"""\s*(?:
         (?P<field>(?:\\.|[^\s:()\[\]{}"^~+\-!/\\<>=]|(?<=\S)[-+/!])(?:\\.|[^\s:()\[\]{}"^~\\<>=])*):(?!:)
       | (?P<phrase>"(?:\\.|[^"\\])*")
-      | (?P<range>[\[{]\s*(?:"(?:\\.|[^"])*"|\S+)\s+TO\s+(?:"(?:\\.|[^"])*"|[^\s\]}]+)\s*[\]}])
+      | (?P<range>[\[{]\s*(?:"(?:\\.|[^"\\])*"|\S+)\s+TO\s+(?:"(?:\\.|[^"\\])*"|[^\s\]}]+)\s*[\]}])
       | (?P<regex>/(?:\\.|[^/\\])*/)
       | (?P<compare>[<>]=?)
       | (?P<and>&&|AND(?=[\s(]))
@@ -33,6 +33,8 @@ _TOKEN: Final = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
+
+_BOUNDS: Final = re.compile(r"""\s*("(?:\\.|[^"\\])*"|\S+)\s+TO\s+(.+)""", re.DOTALL)
 
 _VALUE: Final = re.compile(
     r"""\s*(?P<word>(?:\\.|[^\s()\[\]{}"^~\\<>=!+\-/])(?:\\.|[^\s()\[\]{}"^~\\])*)""", re.DOTALL
@@ -196,7 +198,9 @@ class _Parser:
         return self._atom((name,), depth)
 
     def _range(self, token: _Token, fields: tuple[str, ...]) -> Node:
-        lower, upper = re.split(r"\s+TO\s+", token.text[1:-1].strip(), maxsplit=1)
+        bounds = _BOUNDS.match(token.text[1:-1])
+        assert bounds is not None
+        lower, upper = bounds.groups()
         return self._over(
             fields,
             lambda name: tree.Range(

@@ -6,10 +6,10 @@ import html
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from headrace.core.errors import RequestError
+from headrace.core.glob import matches
 from headrace.core.registry import suggest
 from headrace.fields import FieldType
 from headrace.index.query import tree, values
@@ -107,7 +107,7 @@ def _matchers(target: Target, leaves: Iterable[Any], *, strict: bool) -> list[Ma
     found: list[Matcher] = []
     for leaf in leaves:
         name = getattr(leaf, "field", None)
-        if name is None or (strict and not fnmatchcase(target.name, name)):
+        if name is None or (strict and not matches(name, target.name)):
             continue
         found += _of_leaf(target, target.asked(leaf))
     return found

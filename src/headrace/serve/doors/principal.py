@@ -10,10 +10,10 @@ import re
 from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, TypeVar
 
 from headrace.core.errors import RequestError
+from headrace.core.glob import any_matches
 
 T = TypeVar("T")
 
@@ -36,9 +36,7 @@ class Principal:
         An index behind a data stream goes by the stream's name as well."""
         stream = _BACKING.fullmatch(index)
         names = (index,) if stream is None else (index, stream[1])
-        return "*" in self.indexes or any(
-            _matches(pattern, name) for pattern in self.indexes for name in names
-        )
+        return "*" in self.indexes or any(any_matches(self.indexes, name) for name in names)
 
 
 CURRENT: Final[ContextVar[Principal | None]] = ContextVar("headrace_principal", default=None)
@@ -104,12 +102,3 @@ def visible_aliases(aliases: Mapping[str, Mapping[str, T]]) -> Mapping[str, Mapp
         return aliases
     seen = {alias: visible(indexes) for alias, indexes in aliases.items()}
     return {alias: indexes for alias, indexes in seen.items() if indexes}
-
-
-@lru_cache(maxsize=1024)
-def _expression(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    return _expression(pattern).fullmatch(name) is not None
