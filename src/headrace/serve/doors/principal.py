@@ -42,6 +42,21 @@ class Principal:
 CURRENT: Final[ContextVar[Principal | None]] = ContextVar("headrace_principal", default=None)
 
 
+def bound() -> Principal | None:
+    """Who asks, where its key is bound to some indexes."""
+    who = CURRENT.get()
+    return None if who is None or "*" in who.indexes else who
+
+
+def unbound(who: Principal, what: str) -> RequestError | None:
+    """The refusal of what belongs to all indexes to a key that is bound to some."""
+    if "*" in who.indexes:
+        return None
+    mine = ", ".join(who.indexes)
+    reason = f'key [{who.name}] may not use [{what}]: that takes indexes ["*"], its indexes are [{mine}]'
+    return RequestError(403, SECURITY, reason)
+
+
 def in_use() -> bool:
     """Whether whoever asks is bound by a key."""
     return CURRENT.get() is not None
