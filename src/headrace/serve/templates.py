@@ -170,6 +170,8 @@ def matches(patterns: Sequence[str], name: str) -> bool:
 
 def overlap(one: str, other: str) -> bool:
     """Whether some name matches both patterns: they are walked side by side."""
+    if not _alike(one.partition("*")[0], other.partition("*")[0]):
+        return False
     seen: set[tuple[int, int]] = set()
     places = [(0, 0)]
     while places:
@@ -187,3 +189,7 @@ def overlap(one: str, other: str) -> bool:
         if at and at == bt:
             places.append((a + 1, b + 1))
     return False
+
+
+def _alike(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)

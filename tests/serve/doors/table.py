@@ -47,6 +47,7 @@ pipelines:
 """
 PAGE = Path(__file__).parents[3] / "docs" / "security.md"
 BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
+NAMED, NAMED_END = "<!-- names -->", "<!-- end of the names -->"
 STRANGER = ("10.9.8.7", 4711)
 EVERYTHING: tuple[Scope, ...] = ("read", "write", "admin", "monitor")
 
@@ -109,7 +110,11 @@ class Endpoint:
     def names_index(self) -> bool:
         """Also by the name of what belongs to one."""
         named = self.path.startswith("/api/") and "{name" in self.path
-        return "{index" in self.path or self.path.startswith("/ingest/") or named
+        return "{index" in self.path or self.path.startswith("/ingest/") or named or self.simulates
+
+    @property
+    def simulates(self) -> bool:
+        return self.path.endswith("/_simulate_index/{name}")
 
     @property
     def is_wide(self) -> bool:
@@ -119,6 +124,8 @@ class Endpoint:
         filled = re.sub(r"\{index(:\w+)?\}", index, self.path).replace("{pipeline}", pipeline)
         filled = filled.replace("/breakers/{name}", f"/breakers/source:{pipeline}")
         filled = re.sub(r"(/api/.*)\{name(:\w+)?\}", rf"\g<1>{pipeline}", filled)
+        filled = filled.replace("{name}", index) if self.simulates else filled
+        filled = re.sub(r"(/_alias(es)?)/\{name\}", r"\1/fresh-x", filled)
         filled = filled.replace("/ui/{name}", "/ui/page.css")
         return re.sub(r"\{\w+(:\w+)?\}", "x", filled) + "?timeout=0"
 
@@ -214,11 +221,23 @@ def table(found: Sequence[Row]) -> str:
 
 
 def page(found: Sequence[Row]) -> str:
-    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(found)}\n\n{END}{rest.partition(END)[2]}"
+    return with_table(PAGE.read_text("utf-8"), BEGIN, table(found), END)
+
+
+def with_table(text: str, begin: str, table: str, end: str) -> str:
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
+
+
+def written() -> str:
+    """The page with both tables as they are now."""
+    from serve.doors import named
+
+    with tempfile.TemporaryDirectory() as folder:
+        text = page(anyio.run(rows, Path(folder) / "rows"))
+        found = anyio.run(named.found, Path(folder) / "named")
+    return with_table(text, NAMED, named.table(found), NAMED_END)
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        text = page(anyio.run(rows, Path(folder)))
-    sys.stdout.write(text)
+    sys.stdout.write(written())

@@ -7,13 +7,13 @@ allowed then. The door lets nobody pass without one where keys are in use.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from headrace.core.errors import RequestError
-from headrace.core.glob import any_matches
+from headrace.core.glob import any_matches, covers
 
 T = TypeVar("T")
 
@@ -37,6 +37,10 @@ class Principal:
         stream = _BACKING.fullmatch(index)
         names = (index,) if stream is None else (index, stream[1])
         return "*" in self.indexes or any(any_matches(self.indexes, name) for name in names)
+
+    def may_use_all(self, pattern: str) -> bool:
+        """Every index that a pattern stands for, those of the future too."""
+        return any(covers(mine, pattern) for mine in self.indexes)
 
 
 CURRENT: Final[ContextVar[Principal | None]] = ContextVar("headrace_principal", default=None)
@@ -79,6 +83,32 @@ def require(index: str, scope: str | None = None) -> None:
         reason = f"key [{who.name}] may not use index [{index}]: its indexes are [{mine}]"
         raise RequestError(403, SECURITY, reason)
     raise lacking(who, {str(scope)})
+
+
+def require_alias(alias: str) -> None:
+    """Whether whoever asks may make or take away such a name. Raises RequestError 403."""
+    _require_all("alias", alias, (alias,))
+
+
+def require_patterns(what: str, name: str, patterns: Iterable[str]) -> None:
+    """Whether what a template is for is within what whoever asks may use. Raises RequestError 403."""
+    _require_all(what, name, patterns)
+
+
+def within(patterns: Iterable[str]) -> bool:
+    """Whether whoever asks may use every index that the patterns stand for."""
+    who = CURRENT.get()
+    return who is None or all(map(who.may_use_all, patterns))
+
+
+def _require_all(noun: str, name: str, patterns: Iterable[str]) -> None:
+    who = CURRENT.get()
+    outside = [] if who is None else [each for each in patterns if not who.may_use_all(each)]
+    if who is None or not outside:
+        return
+    mine = ", ".join(who.indexes)
+    reason = f"key [{who.name}] may not use {noun} [{name}]: [{outside[0]}] is outside its indexes [{mine}]"
+    raise RequestError(403, SECURITY, reason)
 
 
 def lacking(who: Principal, scopes: Collection[str]) -> RequestError:
