@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 from headrace.core.errors import RequestError
 from headrace.index.query import patterns, tree
+from headrace.index.query.regexps import check_regexp
 from headrace.index.query.tree import Node
 
 DEEPEST: Final = 40
@@ -174,9 +175,8 @@ class _Parser:
         if token := self.take("compare"):
             return self._compare(token, fields)
         if token := self.take("regex"):
-            return self._over(
-                fields, lambda name: tree.Pattern(name, token.text[1:-1], "regexp", analysed=True)
-            )
+            regex = check_regexp(token.text[1:-1])
+            return self._over(fields, lambda name: tree.Pattern(name, regex, "regexp", analysed=True))
         if token := self.take("word"):
             return self._word(token, fields)
         return self.fail(f"unexpected [{self.here.text}]")
