@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from headrace.catalogue.store import Keeper
 from headrace.core.health import State
+from headrace.index.tantivy import tokens
 from headrace.layout import catalogue_file
 from headrace.serve import analyze
 from headrace.serve.indices import ServerIndices
@@ -131,3 +134,53 @@ def test_a_wrong_request_is_refused(client: TestClient, path: str, body: Any, sa
     answer = client.post(path, json=body)
     assert (400, True) == (answer.status_code, said in answer.json()["error"]["reason"]), answer.text
     assert 404 == client.post("/nothing/_analyze", json={"text": "a"}).status_code
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"text": "a " * 500_000}, "has exceeded [10000]"),
+        ({"text": ["a " * 50_000] * 10}, "has exceeded [10000]"),
+        ({"text": "x" * 1_000_000, "tokenizer": {"type": "ngram", "min_gram": 1, "max_gram": 50}}, "has exceeded [10000]"),
+        ({"text": "a" * 200_000 + " a" * 400_000}, "has exceeded [10000]"),
+        ({"text": "\U0001f30a " * 500_000, "analyzer": "whitespace"}, "has exceeded [10000]"),
+        ({"text": "a" * ((1 << 20) + 1)}, "has 1048577 characters, at most 1048576"),
+        ({"text": "a", "filter": [{"type": "stop", "stopwords": ["word"] * 20_000}]}, "characters of filters and words"),
+        ({"text": [""] * 10_001}, "has 10001 values, at most 10000"),
+    ],
+)  # fmt: skip
+def test_a_text_of_too_many_words_is_refused_before_they_are_made(
+    client: TestClient, body: Any, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more than some ten thousand words, and those of one piece, are ever looked at."""
+    seen = 0
+    analysed = tokens.analysed
+
+    def counted(spec: str, text: str) -> list[tokens.Word]:
+        nonlocal seen
+        found = analysed(spec, text)
+        seen += len(found)
+        return found
+
+    monkeypatch.setattr(tokens, "analysed", counted)
+    answer = client.post("/_analyze", json=body)
+    assert 400 == answer.status_code
+    assert reason in answer.json()["error"]["reason"]
+    assert seen <= 2 * analyze.MOST + max(analyze.LARGEST_PIECE, analyze.PIECE * 50)
+
+
+def test_ten_thousand_words_are_answered_wherever_they_stand(client: TestClient) -> None:
+    """Offsets in UTF-16, each found without counting from the beginning."""
+    text = "\U0001f30a" * 100_000 + "x" + ("\U0001f30a " + "y" * 30 + " ") * 9_999
+    body = {"text": text, "tokenizer": "letter"}
+    found = client.post("/_analyze", json=body).json()["tokens"]
+    assert 10_000 == len(found)
+    assert [200_000, 200_004] == [found[place]["start_offset"] for place in (0, 1)]
+    assert 200_001 + 9_999 * 34 - 1 == found[-1]["end_offset"]
+
+
+@given(st.text("a \U0001f30aé", max_size=40))
+def test_an_offset_counts_what_utf_16_has(text: str) -> None:
+    units = analyze._counting(text)
+    for place in range(len(text) + 1):
+        assert len(text[:place].encode("utf-16-le")) // 2 == units(place)

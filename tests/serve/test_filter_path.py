@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.serve.filter_path import filtered
+from headrace.core.errors import RequestError
+from headrace.serve.filter_path import MOST_STEPS, filtered
 
 BODY: dict[str, Any] = {
     "took": 3,
@@ -62,3 +63,37 @@ def test_filtering_twice_is_filtering_once(body: dict[str, Any], path: str) -> N
     assert once == filtered(once, [path])
     without = filtered(body, [f"-{path}"])
     assert without == filtered(without, [f"-{path}"])
+
+
+PATHS = st.lists(
+    st.lists(st.sampled_from(["a", "b", "*", "**"]), min_size=1, max_size=4).map(".".join), min_size=1
+)
+
+
+@given(BODIES, PATHS)
+def test_any_paths_mean_what_they_mean_one_after_the_other(body: dict[str, Any], paths: list[str]) -> None:
+    """Together they keep what any of them keeps, and leave out what any of them leaves out."""
+    without = body
+    for path in paths:
+        without = filtered(without, [f"-{path}"])
+    assert without == filtered(body, [f"-{path}" for path in paths])
+    kept = filtered(body, paths)
+    assert all(filtered(body, [path]) == filtered(kept, [path]) for path in paths)
+    assert kept == filtered(body, [path.replace("**", "**.**") for path in paths])
+
+
+@pytest.mark.parametrize(
+    "path", ["*" * 30 + "!", "*a" * 30 + "!", ".".join(["**"] * 1000) + ".no", "**.a." * 300 + "no"]
+)
+def test_no_path_takes_longer_than_its_length_says(path: str) -> None:
+    """Each of these once held the event loop for seconds, the last for longer than anybody waits."""
+    body: Any = {"a": 1}
+    for _ in range(40):
+        body = {"a" * 40: body, "a": body} if len(str(body)) < 100_000 else {"a": body}
+    assert {} == filtered(body, [path])
+
+
+def test_a_path_of_too_many_steps_is_refused() -> None:
+    assert {} == filtered(BODY, [".".join("a" * MOST_STEPS)])
+    with pytest.raises(RequestError, match=r"\[filter_path\] has 1025 steps, at most 1024; use fewer paths"):
+        filtered(BODY, [".".join("a" * MOST_STEPS), "b"])

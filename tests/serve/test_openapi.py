@@ -15,7 +15,7 @@ from described import Nothing, made, server
 from headrace.core.metrics import Metrics
 from headrace.index.query import parse
 from headrace.index.tantivy.aggregations import request as aggregations
-from headrace.serve import requests
+from headrace.serve import forwarding, requests
 from headrace.serve.app import server_app
 from headrace.serve.local import ingester_app
 from headrace.serve.openapi import parameters, schemas, service
@@ -59,6 +59,8 @@ def test_what_is_forwarded_is_what_the_ingester_serves() -> None:
     own = ingester_app(nothing, nothing, nothing, Metrics())
     served = {f"{method} {path}" for method, path in places(own.routes) if path.startswith("/api/")}
     assert served == set(service.FORWARDED)
+    passed = places(forwarding.routes(nothing, nothing, dict))
+    assert served == {f"{method} {path}" for method, path in passed}
 
 
 def test_operations_have_names_of_their_own_and_words() -> None:

@@ -11,6 +11,9 @@ from headrace.catalogue.template import Stream, Templates
 MADE: Final = "push:"
 """Begins the names of the catalogue's pipelines; no configured one can be called so."""
 
+GENERATION: Final = "generation:"
+"""Begins the name of the subscription that holds a log while a generation is made of it; the UUID follows."""
+
 
 class Alias(msgspec.Struct, frozen=True, omit_defaults=True):
     """One index under another name; `filter` is a query that searches through the alias are bound by."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -41,6 +42,16 @@ GAP: Final = 100
 MOST: Final = 10_000
 """Words in one answer, as in Elasticsearch."""
 
+LONGEST: Final = 1 << 20
+"""Characters of all texts: what is looked at before the words can be counted."""
+
+LONGEST_ANALYZER: Final = 64_000
+"""Characters of one that is spelled in a request: the last ones are kept, to be used again."""
+
+PIECE: Final = 2_000
+LARGEST_PIECE: Final = 64_000
+"""Characters that are analysed to see how many words there will be: few at first, since n-grams make many."""
+
 Analysing = Callable[[str], list[Word]]
 
 
@@ -74,6 +85,11 @@ def _texts(given: Any) -> list[str]:
         raise RequestError(
             400, "action_request_validation_exception", "Validation Failed: 1: text is missing;"
         )
+    if len(texts) > MOST:
+        requests.fail(f"[text] of _analyze has {len(texts)} values, at most {MOST}")
+    size = sum(map(len, texts))
+    if size > LONGEST:
+        requests.fail(f"[text] of _analyze has {size} characters, at most {LONGEST}; send a part of it")
     return texts
 
 
@@ -152,32 +168,57 @@ def _made(body: Mapping[str, Any], settings: Mapping[str, Any], notices: Notices
             custom[name] = named[0] if name == "tokenizer" else named
     custom.setdefault("tokenizer", "keyword")
     parts.setdefault("analyzer", {})["_custom_"] = custom
-    return Analysis(parts, notices).analyzer("_custom_")
+    made = Analysis(parts, notices).analyzer("_custom_")
+    if len(made) > LONGEST_ANALYZER:
+        requests.fail(
+            f"the analyzer has {len(made)} characters of filters and words, at most {LONGEST_ANALYZER}"
+        )
+    return made
 
 
 def _words(analysing: Analysing, texts: list[str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     offset = position = 0
+    _check_few(analysing, texts)
     for text in texts:
-        last = -1
+        last, units = -1, _counting(text)
         for word in analysing(text):
             last = max(last, word.position)
             found.append(
                 {
                     "token": word.text,
-                    "start_offset": offset + _units(text, word.start),
-                    "end_offset": offset + _units(text, word.end),
+                    "start_offset": offset + units(word.start),
+                    "end_offset": offset + units(word.end),
                     "type": "<NUM>" if word.text.isdecimal() else "<ALPHANUM>",
                     "position": position + word.position,
                 }
             )
         if len(found) > MOST:
-            reason = f"The number of tokens produced by calling _analyze has exceeded [{MOST}]"
-            raise RequestError(400, "illegal_state_exception", reason)
-        offset, position = offset + _units(text, len(text)) + 1, position + last + 1 + GAP
+            raise _too_many()
+        offset, position = offset + units(len(text)) + 1, position + last + 1 + GAP
     return found
 
 
-def _units(text: str, characters: int) -> int:
+def _check_few(analysing: Analysing, texts: list[str]) -> None:
+    """Refuse what has far too many words after a few pieces of it. Raises RequestError.
+
+    Words are cut where a piece ends, so that there may be a few more: what is close is counted exactly."""
+    count = 0
+    for text in texts:
+        start, size = 0, PIECE
+        while len(text) > PIECE and start < len(text):
+            count += len(analysing(text[start : start + size]))
+            if count > 2 * MOST:
+                raise _too_many()
+            start, size = start + size, min(2 * size, LARGEST_PIECE)
+
+
+def _too_many() -> RequestError:
+    reason = f"The number of tokens produced by calling _analyze has exceeded [{MOST}]"
+    return RequestError(400, "illegal_state_exception", reason)
+
+
+def _counting(text: str) -> Callable[[int], int]:
     """Elasticsearch counts in UTF-16: a character beyond the first plane is two."""
-    return characters + sum(1 for each in text[:characters] if ord(each) > 0xFFFF)
+    wide = [] if text.isascii() else [place for place, each in enumerate(text) if ord(each) > 0xFFFF]
+    return lambda characters: characters + bisect_left(wide, characters)

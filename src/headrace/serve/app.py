@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
@@ -14,6 +16,7 @@ from headrace.serve import (
     byquery,
     documents,
     field_caps,
+    forwarding,
     health,
     manage,
     openapi,
@@ -23,6 +26,7 @@ from headrace.serve import (
     writes,
 )
 from headrace.serve.application import application
+from headrace.serve.belonging import Belonging
 from headrace.serve.buffered import Buffered
 from headrace.serve.doors import Doors
 from headrace.serve.doors.scopes import guard
@@ -39,12 +43,15 @@ from headrace.serve.upstream import Upstream
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """The write path; there is none where a folder is only read."""
+    """The write path; there is none where a folder is only read.
+
+    feeds: the index that each pipeline of the configuration feeds"""
 
     push: Push
     buffer: Buffered
     upstream: Upstream
     generations: Generations
+    feeds: Mapping[str, str] = field(default_factory=dict)
 
 
 def server_app(
@@ -56,7 +63,7 @@ def server_app(
 ) -> Starlette:
     """Search, documents, writes, management, the page, health and metrics.
 
-    What `/api/…` the server does not know itself is passed on to the ingester."""
+    What of `/api/…` the server does not know itself is passed on to the ingester, route by route."""
     routes: list[BaseRoute] = [*health.routes(source)]
     realtime = None
     around = Surroundings(indices, source.readiness)
@@ -68,8 +75,10 @@ def server_app(
             indices, source.readiness, push.applier, push.buffer.accepted, writing.generations
         )
         routes += generations.routes(around)
-        beside = {"/api/pipelines": lambda: buffered.held_by(writing.buffer)}
-        routes += [*buffered.routes(writing.buffer), *writing.upstream.routes(beside), *pushes.routes(push)]
+        belonging = Belonging(indices, writing.feeds)
+        beside = partial(buffered.held_by, writing.buffer, belonging)
+        routes += [*buffered.routes(writing.buffer, belonging), *pushes.routes(push)]
+        routes += forwarding.routes(writing.upstream, belonging, beside)
         data_api += [*bulk.routes(push), *writes.routes(push)]
         data_api += byquery.routes(Reads(indices, realtime), push)
     data_api += [

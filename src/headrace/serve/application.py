@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from headrace.core import telemetry
 from headrace.core.errors import HeadraceError, RequestError
 from headrace.core.metrics import Metrics
+from headrace.serve.doors.spelling import Spelled
 from headrace.serve.responses import error_response
 
 PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
@@ -27,7 +28,7 @@ def application(
     """The routes with all of it; `inner` is measured too, and stands before the routes."""
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Observed, routes=routes, metrics=metrics), *inner],
+        middleware=[Middleware(Observed, routes=routes, metrics=metrics), *inner, Middleware(Spelled)],
         exception_handlers={
             HeadraceError: _answer_error,
             Exception: _answer_error,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from headrace.core.glob import any_matches
 from headrace.index.base import Reader
 from headrace.index.mapping.capabilities import Capability, capabilities
 from headrace.serve import requests
@@ -117,7 +117,7 @@ def _merged(found: Found, patterns: Sequence[str], kept: Any, *, unmapped: bool)
 
 
 def _named(path: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(path, pattern.replace("[", "[[]")) for pattern in patterns)
+    return any_matches(patterns, path)
 
 
 def _types(have: Mapping[str, Capability], without: Sequence[str]) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
 import msgspec
 
 from headrace.core.errors import RequestError
+from headrace.core.glob import matches
 from headrace.fields import Field, FieldType
 from headrace.index.base import Hit, SearchResult, SortKey
 from headrace.index.query import dates, formats
@@ -152,7 +152,7 @@ def _names(pattern: str, values: Mapping[str, Any], hit: Hit) -> list[str]:
     if pattern in ("_id", "_seq_no"):
         return [pattern]
     if "*" in pattern:
-        return [path for path in values if fnmatchcase(path, pattern.replace("[", "[[]"))]
+        return [path for path in values if matches(pattern, path)]
     return [pattern] if pattern in values or pattern.removesuffix(".keyword") in values else []
 
 

@@ -81,7 +81,8 @@ class HttpServer:
     ) -> None:
         import uvicorn
 
-        from headrace.serve.doors.slow import CountingProtocol, SlowClients
+        from headrace.serve.doors.heads import BoundedProtocol
+        from headrace.serve.doors.slow import SlowClients
 
         class Server(uvicorn.Server):
             @contextlib.contextmanager
@@ -91,7 +92,7 @@ class HttpServer:
 
         config = uvicorn.Config(
             app,
-            http=CountingProtocol,
+            http=BoundedProtocol,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -19,6 +19,7 @@ from headrace.buffer.base import partition_of
 from headrace.core.errors import Fatal, RequestError, Retryable
 from headrace.model import Outcome, PartitionKey
 from headrace.serve.names import Target
+from headrace.serve.requests import read_bytes
 from headrace.serve.search import answered
 from headrace.serve.upstream import Upstream
 
@@ -64,7 +65,7 @@ def routes(pushed: Pushed) -> list[BaseRoute]:
     """The ingester's side."""
 
     async def wait(request: Request) -> Response:
-        asked = msgspec.json.decode(await request.body(), type=Awaited)
+        asked = _awaited(await read_bytes(request))
         key = (asked.pipeline, asked.partition)
         with anyio.move_on_after(asked.within) as scope:
             try:
@@ -88,6 +89,14 @@ def routes(pushed: Pushed) -> list[BaseRoute]:
         Route(PATH, answered(wait), methods=["POST"]),
         Route(f"{REGENERATE}/{{uuid}}", answered(regenerate), methods=["POST"]),
     ]
+
+
+def _awaited(raw: bytes) -> Awaited:
+    """Raises RequestError 400."""
+    try:
+        return msgspec.json.decode(raw, type=Awaited)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(400, "illegal_argument_exception", f"the body is no wait: {error}") from None
 
 
 class Line:

@@ -21,7 +21,7 @@ from headrace.core.registry import suggest
 from headrace.ingest.http_push import admit
 from headrace.serve import requests, tokens
 from headrace.serve.bodies import Body, Cut, media_type
-from headrace.serve.doors.principal import require
+from headrace.serve.doors.principal import allowed, bound, require
 from headrace.serve.keyed import Kept, keyed
 from headrace.serve.names import Target
 from headrace.serve.push import TOKEN, Push, Written, storing, too_large_for_key
@@ -87,12 +87,13 @@ def _target(push: Push, name: str) -> Target:
     if found is not None:
         require(found.index)
         return found
-    if name in push.others:
-        known = f"those that do: {', '.join(sorted(push.pipelines)) or 'none'}"
+    mine = sorted(each for each, target in push.pipelines.items() if allowed(target.index))
+    if name in push.others and bound() is None:
+        known = f"those that do: {', '.join(mine) or 'none'}"
         requests.fail(
             f"pipeline [{name}] takes no pushes: its source is {push.others[name]}, not http_push; {known}"
         )
-    hint = suggest(name, list(push.pipelines))
+    hint = suggest(name, mine)
     raise RequestError(404, "resource_not_found_exception", f"no such pipeline [{name}], {hint}")
 
 

@@ -7,12 +7,12 @@ reached, and what was reached under an alias `x`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from headrace.catalogue.entry import Alias
 from headrace.core.errors import RequestError
+from headrace.core.glob import matches
 from headrace.core.registry import suggest
 from headrace.serve.datemath import dated
 
@@ -32,13 +32,8 @@ def missing(name: str, known: Collection[str] = ()) -> RequestError:
 
 def like(pattern: str, names: Collection[str]) -> list[str]:
     """The names that match, sorted; `*` is any text, and hidden names (`.x`) match only patterns so begun."""
-    expression = _expression(pattern)
     visible = (name for name in names if pattern.startswith(".") or not name.startswith("."))
-    return sorted(name for name in visible if expression.fullmatch(name))
-
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)
+    return sorted(name for name in visible if matches(pattern, name))
 
 
 def resolve(
@@ -109,7 +104,7 @@ def _take_away(pattern: str, reached: dict[str, dict[str | None, None]]) -> None
 
 def _matches(pattern: str, name: str) -> bool:
     # An exclusion takes hidden names too: what somebody wants left out is left out.
-    return pattern == "_all" or _expression(pattern).fullmatch(name) is not None
+    return pattern == "_all" or matches(pattern, name)
 
 
 def _filter(index: str, ways: Collection[str | None], aliases: Aliases) -> Any:

@@ -6,13 +6,12 @@ The matching index template of the highest priority decides alone, on top of its
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 from headrace.catalogue.entry import Catalogue
 from headrace.core.errors import RequestError
+from headrace.core.glob import any_matches
 from headrace.index.mapping import from_elasticsearch
 from headrace.index.mapping.index_settings import flattened
 
@@ -166,16 +165,13 @@ def priority(body: Mapping[str, Any]) -> int:
 
 
 def matches(patterns: Sequence[str], name: str) -> bool:
-    return any(_expression(pattern).fullmatch(name) is not None for pattern in patterns)
-
-
-@lru_cache(maxsize=512)
-def _expression(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)
+    return any_matches(patterns, name)
 
 
 def overlap(one: str, other: str) -> bool:
     """Whether some name matches both patterns: they are walked side by side."""
+    if not _alike(one.partition("*")[0], other.partition("*")[0]):
+        return False
     seen: set[tuple[int, int]] = set()
     places = [(0, 0)]
     while places:
@@ -193,3 +189,7 @@ def overlap(one: str, other: str) -> bool:
         if at and at == bt:
             places.append((a + 1, b + 1))
     return False
+
+
+def _alike(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)

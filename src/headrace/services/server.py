@@ -92,7 +92,8 @@ async def run_server(settings: Settings) -> None:
             line = Line(upstream, lambda: path.buffer.incarnation)
             push = path.push(line, lambda: path.closed_for or _refusing(health))
             view = ServerView(upstream, metrics, health, path)
-            app = server_app(path.indices, view, metrics, Writing(push, path.buffer, upstream, line), doors)
+            writing = Writing(push, path.buffer, upstream, line, path.feeds())
+            app = server_app(path.indices, view, metrics, writing, doors)
             slow = settings.server.slow_client_timeout
             http = HttpServer(app, listener, tls=certificate, slow_client_timeout=slow)
             await _answer(http, health, settings.server, path.run)

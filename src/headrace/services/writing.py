@@ -13,7 +13,7 @@ import anyio
 from headrace.buffer.acks import subscribe, subscriptions, unsubscribe
 from headrace.buffer.wake import Waker
 from headrace.buffer.writer import Bounds, Buffer
-from headrace.catalogue.entry import Catalogue
+from headrace.catalogue.entry import GENERATION, Catalogue
 from headrace.catalogue.store import Keeper
 from headrace.core.clock import SystemClock
 from headrace.core.errors import Retryable
@@ -31,9 +31,6 @@ from headrace.settings import ServerSettings, Settings
 INTAKE_RESERVE = 2
 """Intake stops at this many times the free space at which indexing does: what was accepted can drain."""
 
-
-GENERATION = "generation:"
-"""Begins the names of the subscriptions that hold a log while a generation is made of it."""
 
 HOLD_SECONDS = 60.0
 ROOM_POLL_SECONDS = 0.5
@@ -110,6 +107,10 @@ class WritePath:
             for each in configured(self._settings).values()
             for feed in each.feeds
         }
+
+    def feeds(self) -> dict[str, str]:
+        """The index that each pipeline of the configuration feeds, pushed to or not."""
+        return {name: config.index for name, config in self._settings.pipelines.items()}
 
     def push(self, applier: Applier, refusing: Callable[[], str]) -> Push:
         pipelines = self.pipelines()

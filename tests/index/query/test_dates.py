@@ -88,6 +88,11 @@ def test_a_zone_moves_dates_without_one_and_rounding() -> None:
         ("2024-13-02", None, "month must be in"),
         ("2024-01-02", "julian_day", "unknown date format [julian_day]"),
         ("2024-01-02", "yyyy-QQ", "unknown date format [yyyy-QQ]"),
+        ("2024" + "a" * 40 + "b", "yyyy" + "['a']" * 8, "not a date"),
+        ("2024" + "a" * 40 + "b", "yyyy" + "['a']" * 40, "and 40 optional parts, at most 200 and 8"),
+        ("2024", "yyyy" + "-" * 500, "has 504 characters and 0 optional parts"),
+        ("1" * 5_000, None, "cannot take the value"),
+        ("1" * 200_000 + "x", None, "not a date"),
     ],
 )
 def test_what_is_no_date_is_refused(value: str, form: str | None, says: str) -> None:

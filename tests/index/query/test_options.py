@@ -61,3 +61,10 @@ def test_no_simple_query_string_is_an_error(text: str, operator: str) -> None:
     """Whatever is typed into a search box has an answer."""
     body = {"query": text, "fields": ["a^2", "b"], "default_operator": operator}
     assert parse_query({"simple_query_string": body}) is not None
+
+
+def test_a_minimum_is_read_once_from_end_to_end() -> None:
+    """However much space is in it: what looks for a sign after each space looks for ever."""
+    assert 1 == minimum("2 <" + " " * 200_000 + "50%", 3, default=0)
+    with pytest.raises(RequestError):
+        minimum("1" + " " * 200_000 + "1", 3, default=0)

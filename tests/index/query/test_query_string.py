@@ -109,3 +109,24 @@ def test_a_range_of_texts_as_a_pattern_is_the_range(
     below = text <= upper if with_upper else text < upper
     python = regex and re.sub(r"\\x\{([0-9A-F]+)\}", lambda m: f"\\U{int(m[1], 16):08x}", regex)
     assert (above and below) == (python is not None and re.fullmatch(python, text) is not None)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ('f:["' + "\\" * 61, 400),
+        ('f:["x' + " " * 200_000 + 'x" TO b]', 200),
+        ("f:[x" + " " * 200_000 + "x]", 400),
+        ("[" * 2_000, 400),
+    ],
+)
+def test_what_looks_like_a_range_is_read_once(text: str, status: int) -> None:
+    """Each of these was once tried in more ways than there is time for."""
+    assert status == _status(lambda: parse_query_string(text))
+
+
+@pytest.mark.parametrize("text", ['f:["a TO b" TO "c"]', r'f:["a \" TO b" TO "c"]'])
+def test_the_bounds_of_a_range_may_hold_its_own_word(text: str) -> None:
+    found = parse_query_string(text)
+    assert isinstance(found, tree.Range)
+    assert (True, "c") == (str(found.lower).endswith("TO b"), found.upper)

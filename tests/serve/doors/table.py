@@ -25,7 +25,7 @@ from headrace.layout import socket_path
 from headrace.model import Json
 from headrace.serve.app import Writing, server_app
 from headrace.serve.doors import Door, Doors, Keyring
-from headrace.serve.doors.scopes import ANY, OPEN, known
+from headrace.serve.doors.scopes import ANY, OPEN, known, wide
 from headrace.serve.line import Line
 from headrace.serve.upstream import Upstream
 from headrace.services.writing import WritePath
@@ -47,6 +47,7 @@ pipelines:
 """
 PAGE = Path(__file__).parents[3] / "docs" / "security.md"
 BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
+NAMED, NAMED_END = "<!-- names -->", "<!-- end of the names -->"
 STRANGER = ("10.9.8.7", 4711)
 EVERYTHING: tuple[Scope, ...] = ("read", "write", "admin", "monitor")
 
@@ -73,15 +74,18 @@ def header(name: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def application(folder: Path, doors: Doors | None) -> AsyncIterator[Starlette]:
+async def application(
+    folder: Path, doors: Doors | None, configuration: str = CONFIGURATION
+) -> AsyncIterator[Starlette]:
     """The server's own, over a real buffer and catalogue; only the ingester is away."""
-    settings = loads(CONFIGURATION, "yaml", base=folder)
+    settings = loads(configuration, "yaml", base=folder)
     metrics = Metrics()
     upstream = Upstream(socket_path(settings.data_dir))
     async with WritePath.opened(settings, metrics, Health()) as path, upstream:
         line = Line(upstream, lambda: path.buffer.incarnation)
         push = path.push(line, lambda: "")
-        yield server_app(path.indices, Alive(), metrics, Writing(push, path.buffer, upstream, line), doors)
+        writing = Writing(push, path.buffer, upstream, line, path.feeds())
+        yield server_app(path.indices, Alive(), metrics, writing, doors)
 
 
 @asynccontextmanager
@@ -104,10 +108,24 @@ class Endpoint:
 
     @property
     def names_index(self) -> bool:
-        return "{index" in self.path or self.path.startswith("/ingest/")
+        """Also by the name of what belongs to one."""
+        named = self.path.startswith("/api/") and "{name" in self.path
+        return "{index" in self.path or self.path.startswith("/ingest/") or named or self.simulates
+
+    @property
+    def simulates(self) -> bool:
+        return self.path.endswith("/_simulate_index/{name}")
+
+    @property
+    def is_wide(self) -> bool:
+        return wide(self.method, self.path)
 
     def url(self, index: str, pipeline: str) -> str:
         filled = re.sub(r"\{index(:\w+)?\}", index, self.path).replace("{pipeline}", pipeline)
+        filled = filled.replace("/breakers/{name}", f"/breakers/source:{pipeline}")
+        filled = re.sub(r"(/api/.*)\{name(:\w+)?\}", rf"\g<1>{pipeline}", filled)
+        filled = filled.replace("{name}", index) if self.simulates else filled
+        filled = re.sub(r"(/_alias(es)?)/\{name\}", r"\1/fresh-x", filled)
         filled = filled.replace("/ui/{name}", "/ui/page.css")
         return re.sub(r"\{\w+(:\w+)?\}", "x", filled) + "?timeout=0"
 
@@ -143,6 +161,7 @@ async def rows(folder: Path) -> list[Row]:
     scopes = sorted({each.scope or "" for each in every})
     weak = {scope: f"weak{place}" for place, scope in enumerate(scopes)}
     keys = [key(name, too_weak(scope)) for scope, name in weak.items() if too_weak(scope)]
+    keys += [key("whole", EVERYTHING)]
     keys += [key("right", EVERYTHING, ["logs-*", "fresh-*"]), key("other", EVERYTHING, ["elsewhere-*"])]
     doors = Doors(Door(Keyring(keys)))
     found: list[Row] = []
@@ -150,13 +169,14 @@ async def rows(folder: Path) -> list[Row]:
         for each in every:
             url = each.url("logs-app", "app")
             held = header(weak[each.scope or ""]) if too_weak(each.scope or "") else header("right")
+            right = header("whole") if each.is_wide else header("right")
             wrong = {"authorization": "ApiKey d3Jvbmc6d3Jvbmc="}
             statuses = []
-            for headers in ({}, wrong, held, header("other"), header("right")):
+            for headers in ({}, wrong, held, header("other"), right):
                 content = {"content-type": "application/json"}
                 answer = await asked.request(each.method, url, headers=headers | content, content=b"{}\n")
                 statuses.append(answer.status_code)
-                if headers == header("other") and not each.names_index:
+                if headers == header("other") and not (each.names_index or each.is_wide):
                     assert b"logs-app" not in answer.content, f"{each} tells of an index of others"
             found.append((each, statuses))
     return found
@@ -169,7 +189,7 @@ def words(each: Endpoint, statuses: list[int]) -> list[str]:
         return str(status) if status in (401, 403) else "answered"
 
     weakest = cell(weak) if each.scope not in (OPEN, ANY) else "any key will do"
-    others = cell(other) if each.names_index else "only its own indexes"
+    others = cell(other) if each.names_index or each.is_wide else "only its own indexes"
     if each.scope == OPEN:
         weakest = others = "answered"
     return [cell(none), cell(wrong), weakest, others, cell(right)]
@@ -201,11 +221,23 @@ def table(found: Sequence[Row]) -> str:
 
 
 def page(found: Sequence[Row]) -> str:
-    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(found)}\n\n{END}{rest.partition(END)[2]}"
+    return with_table(PAGE.read_text("utf-8"), BEGIN, table(found), END)
+
+
+def with_table(text: str, begin: str, table: str, end: str) -> str:
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
+
+
+def written() -> str:
+    """The page with both tables as they are now."""
+    from serve.doors import named
+
+    with tempfile.TemporaryDirectory() as folder:
+        text = page(anyio.run(rows, Path(folder) / "rows"))
+        found = anyio.run(named.found, Path(folder) / "named")
+    return with_table(text, NAMED, named.table(found), NAMED_END)
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        text = page(anyio.run(rows, Path(folder)))
-    sys.stdout.write(text)
+    sys.stdout.write(written())

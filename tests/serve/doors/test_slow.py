@@ -5,61 +5,16 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import anyio
 import pytest
 import trustme
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from headrace.core.errors import ConfigError
 from headrace.serve.doors.tls import Certificate
-from headrace.serve.http import HttpServer, listen
 from headrace.settings import TlsSettings
-
-PERIOD = 0.4
-LARGE = 32 << 20
-
-
-async def _length(request: Request) -> Response:
-    return Response(str(len(await request.body())))
-
-
-async def _large(_: Request) -> Response:
-    return Response(bytes(LARGE))
-
-
-APP = Starlette(routes=[Route("/", _length, methods=["GET", "POST"]), Route("/large", _large)])
-
-
-@contextmanager
-def serving(tls: Certificate | None = None) -> Iterator[int]:
-    """The port of a server that closes what brings too little in `PERIOD` seconds."""
-    listener = listen("127.0.0.1", 0)
-    started, servers = threading.Event(), list[tuple[HttpServer, object]]()
-
-    async def run() -> None:
-        http = HttpServer(APP, listener, tls=tls, slow_client_timeout=PERIOD)
-        servers.append((http, None))
-        started.set()
-        await http.run()
-
-    thread = threading.Thread(target=anyio.run, args=[run])
-    thread.start()
-    started.wait(5)
-    try:
-        yield int(listener.getsockname()[1])
-    finally:
-        servers[0][0].stop()
-        thread.join(10)
-    assert not thread.is_alive()
+from serve.doors.sockets import LARGE, PERIOD, serving
 
 
 def closed_after(connection: socket.socket, drop: bytes, every: float) -> float:

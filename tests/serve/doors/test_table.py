@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from headrace.serve.doors.scopes import ANY, OPEN, RULES, satisfied
+from headrace.serve.doors.scopes import ANY, OPEN, RULES, WIDE, satisfied
 from serve.doors.table import EVERYTHING, PAGE, Row, page, rows, too_weak
 
 
@@ -40,7 +40,14 @@ def test_a_key_without_the_scope_is_refused(found: Sequence[Row]) -> None:
 def test_a_key_for_another_index_is_refused_where_one_is_named(found: Sequence[Row]) -> None:
     assert 40 < sum(each.names_index for each, _ in found)
     for each, (_, _, _, other, _) in found:
-        assert (403 == other) == each.names_index, each
+        assert (403 == other) == (each.names_index or each.is_wide), each
+
+
+def test_what_belongs_to_all_indexes_is_something_that_is_served(found: Sequence[Row]) -> None:
+    named = {
+        (method, path) for methods, paths in WIDE for path in paths.split() for method in methods.split()
+    }
+    assert named == {(each.method, each.path) for each, _ in found if each.is_wide}
 
 
 def test_the_page_has_the_table(found: Sequence[Row]) -> None:

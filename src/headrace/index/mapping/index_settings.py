@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from headrace.core.glob import any_matches, matches
 from headrace.index.mapping.notices import Notices, refused
 
 # fmt: off
@@ -67,7 +67,7 @@ def check_settings(flat: Mapping[str, Any], notices: Notices) -> None:
     for name, value in flat.items():
         if name.startswith("analysis.") or name in HONOURED or _like(name, KEPT):
             continue
-        known = next((pattern for pattern in ELSEWHERE if fnmatchcase(name, pattern)), None)
+        known = next((pattern for pattern in ELSEWHERE if matches(pattern, name)), None)
         if known is None:
             raise refused(
                 f"unknown setting [index.{name}] please check that any required plugins are installed, or "
@@ -98,4 +98,4 @@ def field_limit(flat: Mapping[str, Any]) -> int | None:
 
 
 def _like(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return any_matches(patterns, name)

@@ -135,9 +135,20 @@ _FIELDS: Final[dict[str, tuple[str, str]]] = {
 }  # fmt: skip
 
 
+LONGEST: Final = 200
+MOST_OPTIONAL: Final = 8
+"""Parts in `[…]`: a text that fits none is tried with and without each, twice as long for every one more."""
+
+
 def _of_pattern(name: str, pattern: str) -> Format:
     """A Java pattern: letters are parts, `'…'` is literal, `[…]` may be absent."""
     regex, shows = "", []
+    if len(pattern) > LONGEST or pattern.count("[") > MOST_OPTIONAL:
+        reason = (
+            f"date format [{name[:LONGEST]}] has {len(pattern)} characters and {pattern.count('[')} optional "
+            f"parts, at most {LONGEST} and {MOST_OPTIONAL}; name several formats with || between them"
+        )
+        raise RequestError(400, "illegal_argument_exception", reason)
     for letters in _tokens(pattern):
         part, show = _piece(name, letters)
         regex += part

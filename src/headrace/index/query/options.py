@@ -149,7 +149,7 @@ def minimum(given: str | int | None, clauses: int, *, default: int) -> int:
     """Elasticsearch's `minimum_should_match`: 2, -1, 75%, -25%, 2<75%, 2<-25% 9<-3. Raises RequestError."""
     if given is None:
         return default
-    text = re.sub(r"\s*<\s*", "<", str(given).strip())
+    text = "<".join(part.strip() for part in str(given).split("<"))
     if "<" not in text:
         return _simple_minimum(text, clauses)
     needed = clauses

@@ -24,6 +24,7 @@ from headrace.index.query.options import (
     whole,
 )
 from headrace.index.query.refused import INSTEAD
+from headrace.index.query.regexps import check_regexp
 from headrace.index.query.tree import Node
 from headrace.index.query.zones import time_zone
 
@@ -160,6 +161,8 @@ def _pattern(kind: str, make: Callable[..., str]) -> Callable[[Any], Node]:
         if options.get("flags") not in (None, "ALL", "NONE", ""):
             bad(f"[{kind}] query does not support [flags] as [{options['flags']}]; leave it out")
         text = str(scalar(kind, field, options["value"]))
+        if kind == "regexp":
+            check_regexp(text)
         regex = make(text, ignore_case=flag(options, "case_insensitive"))
         return boosted(tree.Pattern(field, regex, kind), options)
 

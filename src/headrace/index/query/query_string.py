@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 from headrace.core.errors import RequestError
 from headrace.index.query import patterns, tree
+from headrace.index.query.regexps import check_regexp
 from headrace.index.query.tree import Node
 
 DEEPEST: Final = 40
@@ -21,7 +22,7 @@ _TOKEN: Final = re.compile(
     r"""\s*(?:
         (?P<field>(?:\\.|[^\s:()\[\]{}"^~+\-!/\\<>=]|(?<=\S)[-+/!])(?:\\.|[^\s:()\[\]{}"^~\\<>=])*):(?!:)
       | (?P<phrase>"(?:\\.|[^"\\])*")
-      | (?P<range>[\[{]\s*(?:"(?:\\.|[^"])*"|\S+)\s+TO\s+(?:"(?:\\.|[^"])*"|[^\s\]}]+)\s*[\]}])
+      | (?P<range>[\[{]\s*(?:"(?:\\.|[^"\\])*"|\S+)\s+TO\s+(?:"(?:\\.|[^"\\])*"|[^\s\]}]+)\s*[\]}])
       | (?P<regex>/(?:\\.|[^/\\])*/)
       | (?P<compare>[<>]=?)
       | (?P<and>&&|AND(?=[\s(]))
@@ -33,6 +34,8 @@ _TOKEN: Final = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
+
+_BOUNDS: Final = re.compile(r"""\s*("(?:\\.|[^"\\])*"|\S+)\s+TO\s+(.+)""", re.DOTALL)
 
 _VALUE: Final = re.compile(
     r"""\s*(?P<word>(?:\\.|[^\s()\[\]{}"^~\\<>=!+\-/])(?:\\.|[^\s()\[\]{}"^~\\])*)""", re.DOTALL
@@ -172,9 +175,8 @@ class _Parser:
         if token := self.take("compare"):
             return self._compare(token, fields)
         if token := self.take("regex"):
-            return self._over(
-                fields, lambda name: tree.Pattern(name, token.text[1:-1], "regexp", analysed=True)
-            )
+            regex = check_regexp(token.text[1:-1])
+            return self._over(fields, lambda name: tree.Pattern(name, regex, "regexp", analysed=True))
         if token := self.take("word"):
             return self._word(token, fields)
         return self.fail(f"unexpected [{self.here.text}]")
@@ -196,7 +198,9 @@ class _Parser:
         return self._atom((name,), depth)
 
     def _range(self, token: _Token, fields: tuple[str, ...]) -> Node:
-        lower, upper = re.split(r"\s+TO\s+", token.text[1:-1].strip(), maxsplit=1)
+        bounds = _BOUNDS.match(token.text[1:-1])
+        assert bounds is not None
+        lower, upper = bounds.groups()
         return self._over(
             fields,
             lambda name: tree.Range(

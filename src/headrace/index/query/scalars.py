@@ -7,7 +7,10 @@ from typing import Final, NoReturn
 
 from headrace.core.errors import RequestError
 
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+LONGEST: Final = 400
+"""Characters of a number that fits a float; beyond some thousand Python refuses to read an integer."""
 
 
 def refuse(field: str, kind: str, value: object, why: str = "") -> NoReturn:
@@ -21,5 +24,5 @@ def is_number(text: str) -> bool:
 
 
 def number(text: str) -> int | float:
-    """A number as written: an integer where it is one."""
-    return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+    """A number as written: an integer where it is one, infinite where no field could hold so many digits."""
+    return int(text) if len(text) < LONGEST and re.fullmatch(r"[+-]?\d+", text) else float(text)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
+
+from headrace.core.glob import any_matches
 
 Patterns = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -50,9 +51,9 @@ _GONE = object()
 
 
 def _child(value: Any, path: str, includes: Sequence[str], excludes: Sequence[str]) -> Any:
-    if any(fnmatchcase(path, pattern) for pattern in excludes):
+    if any_matches(excludes, path):
         return _GONE
-    if not includes or any(fnmatchcase(path, pattern) for pattern in includes):
+    if not includes or any_matches(includes, path):
         includes = ()
     elif not any(_leads_to(path, pattern) for pattern in includes):
         return _GONE

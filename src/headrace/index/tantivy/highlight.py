@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import html
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from headrace.core.errors import RequestError
+from headrace.core.glob import matches
 from headrace.core.registry import suggest
 from headrace.fields import FieldType
 from headrace.index.query import tree, values
+from headrace.index.query.options import edit_distance
 from headrace.index.query.source import values_at
+from headrace.index.tantivy.marker import Marker, marker
 from headrace.index.tantivy.snapshot import Snapshot
 from headrace.index.tantivy.targets import Target, analyzer, names_like, resolve, words
 
@@ -21,8 +22,6 @@ OPTIONS = (
     "fields", "pre_tags", "post_tags", "number_of_fragments", "fragment_size", "encoder", "type",
     "require_field_match",
 )  # fmt: skip
-
-Matcher = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +37,18 @@ class Style:
 class Highlighter:
     """What to mark in each field; made once per search, then applied to each hit."""
 
-    fields: Mapping[str, tuple[Target, Sequence[Matcher], Style]]
+    fields: Mapping[str, tuple[Target, Marker, Style]]
 
     def apply(self, source: Mapping[str, Any]) -> dict[str, list[str]]:
         """Field → fragments of one document; fields with nothing found are left out."""
         found = {}
-        for name, (target, matchers, style) in self.fields.items():
+        for name, (target, marks, style) in self.fields.items():
             texts = [
                 str(value)
                 for value in values_at(source, target.path_in_source)
                 if isinstance(value, str | int | float)
             ]
-            fragments = [part for text in texts for part in _fragments(text, target, matchers, style)]
+            fragments = [part for text in texts for part in _fragments(text, target, marks, style)]
             if fragments:
                 found[name] = fragments[: style.fragments] if style.fragments else fragments
         return found
@@ -70,7 +69,7 @@ def highlighter(snapshot: Snapshot, request: Mapping[str, Any], node: tree.Node)
         for name in names_like(snapshot, pattern) if "*" in pattern else [pattern]:
             target = resolve(snapshot, name)
             style = _style({**request, **options})
-            fields[name] = (target, _matchers(target, tree.positive(node), strict=bool(strict)), style)
+            fields[name] = (target, _marker(target, tree.positive(node), strict=bool(strict)), style)
     return Highlighter(fields)
 
 
@@ -103,54 +102,30 @@ def _style(options: Mapping[str, Any]) -> Style:
         ) from None
 
 
-def _matchers(target: Target, leaves: Iterable[Any], *, strict: bool) -> list[Matcher]:
-    found: list[Matcher] = []
+def _marker(target: Target, leaves: Iterable[Any], *, strict: bool) -> Marker:
+    """What the query's leaves look for in a field."""
+    exact: set[str] = set()
+    starts: list[str] = []
+    close: list[tuple[str, int]] = []
+    regexes: list[str] = []
     for leaf in leaves:
         name = getattr(leaf, "field", None)
-        if name is None or (strict and not fnmatchcase(target.name, name)):
+        if name is None or (strict and not matches(name, target.name)):
             continue
-        found += _of_leaf(target, target.asked(leaf))
-    return found
-
-
-def _of_leaf(target: Target, leaf: Any) -> list[Matcher]:
-    match leaf:
-        case tree.Match() | tree.Phrase():
-            tokens = _tokens(target, values.as_text(leaf.text))
-            if isinstance(leaf, tree.Match) and leaf.fuzziness:
-                return [_close(token) for token in tokens]
-            last = tokens[-1] if leaf.prefix and tokens else None
-            exact = frozenset(tokens)
-            return [lambda word: word in exact or (last is not None and word.startswith(last))]
-        case tree.Terms():
-            texts = frozenset(values.as_text(value) for value in leaf.values)
-            return [lambda word: word in texts]
-        case tree.Pattern():
-            pattern = re.compile(_python(leaf.regex), re.IGNORECASE if leaf.analysed else 0)
-            return [lambda word: pattern.fullmatch(word) is not None]
-        case tree.Fuzzy():
-            return [_close(leaf.text)]
-        case _:
-            return []
-
-
-def _python(regex: str) -> str:
-    """The engine's regular expression as Python reads it; one that only the engine knows marks nothing."""
-    try:
-        re.compile(regex)
-    except re.error:
-        return r"(?!)"
-    return regex
-
-
-def _close(word: str) -> Matcher:
-    """Words at most two edits away, judged cheaply by what they share."""
-    from difflib import SequenceMatcher
-
-    return lambda other: (
-        abs(len(other) - len(word)) <= 2
-        and (other == word or SequenceMatcher(None, word, other).ratio() >= 1 - 2 / max(len(word), 3))
-    )
+        match target.asked(leaf):
+            case tree.Match() | tree.Phrase() as asked:
+                tokens = _tokens(target, values.as_text(asked.text))
+                if isinstance(asked, tree.Match) and asked.fuzziness:
+                    close += [(token, edit_distance(asked.fuzziness, token)) for token in tokens]
+                starts += tokens[-1:] if asked.prefix else []
+                exact.update(tokens)
+            case tree.Terms() as asked:
+                exact.update(map(values.as_text, asked.values))
+            case tree.Pattern() as asked:
+                regexes.append(f"(?i:{asked.regex})" if asked.analysed else asked.regex)
+            case tree.Fuzzy() as asked:
+                close.append((asked.text, asked.distance))
+    return marker(exact, starts, close, regexes)
 
 
 def _tokens(target: Target, text: str) -> list[str]:
@@ -163,8 +138,8 @@ def _whole(target: Target) -> bool:
     return target.raw or (target.column is not None and target.kind is not FieldType.TEXT)
 
 
-def _fragments(text: str, target: Target, matchers: Sequence[Matcher], style: Style) -> list[str]:
-    marks = _marks(text, target, matchers)
+def _fragments(text: str, target: Target, marker: Marker, style: Style) -> list[str]:
+    marks = _marks(text, target, marker)
     if not marks:
         return []
     if style.fragments == 0 or len(text) <= style.size:
@@ -180,16 +155,17 @@ def _fragments(text: str, target: Target, matchers: Sequence[Matcher], style: St
     return found
 
 
-def _marks(text: str, target: Target, matchers: Sequence[Matcher]) -> list[tuple[int, int]]:
+def _marks(text: str, target: Target, marker: Marker) -> list[tuple[int, int]]:
     if _whole(target):
         indexed = [str(value) for value in target.values([text])]
-        found = text and any(match(value) for value in indexed for match in matchers)
-        return [(0, len(text))] if found else []
+        return [(0, len(text))] if text and marker.among(indexed) else []
+    tokens = analyzer(target.analyzer).pre_tokenize(text).tokens
+    found = marker.among(token.text for token in tokens)
     # The analyzer counts characters of the text, not bytes.
     return [
         (token.char_offset_from, token.char_offset_to or token.char_offset_from)
-        for token in analyzer(target.analyzer).pre_tokenize(text).tokens
-        if any(match(token.text) for match in matchers)
+        for token in tokens
+        if token.text in found
     ]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final
 
 import tantivy
 
 from headrace.core.errors import RequestError
+from headrace.core.glob import matches
 from headrace.fields import FieldType
 from headrace.fields.declared import normalizers
 from headrace.index.query import tree
@@ -176,7 +176,7 @@ def _kept(fields: engine.EngineSchema, name: str) -> str | None:
 def names_like(snapshot: Snapshot, pattern: str) -> list[str]:
     """All fields there are, declared and dynamic, whose name matches `a.*`."""
     known = dict.fromkeys([*snapshot.fields.columns, *snapshot.dynamic_values])
-    return [name for name in known if fnmatchcase(name, pattern.replace("[", "[[]"))]
+    return [name for name in known if matches(pattern, name)]
 
 
 @lru_cache(maxsize=64)

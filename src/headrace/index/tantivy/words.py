@@ -217,16 +217,27 @@ def some(parts: Sequence[Query], conjunction: bool, least: str | int | None) -> 
 
 
 def edits(one: str, other: str, most: int, *, swaps: bool = True) -> int:
-    """Edits from one word to the other, a swap of neighbours counting as one; `most + 1` means more."""
+    """Edits from one word to the other, a swap of neighbours counting as one; `most + 1` means more.
+
+    Only what so many edits can reach is looked at: the time is that of the word, not of its square."""
+    far = most + 1
     if abs(len(one) - len(other)) > most:
-        return most + 1
-    before: list[int] = []
-    row = list(range(len(other) + 1))
+        return far
+    before: dict[int, int] = {}
+    row = {at: at for at in range(min(most, len(other)) + 1)}
     for place, char in enumerate(one, 1):
-        last, before, row = before, row, [place]
-        for at, found in enumerate(other, 1):
-            cost = min(row[-1] + 1, before[at] + 1, before[at - 1] + (char != found))
+        last, before, row = before, row, {}
+        for at in range(max(0, place - most), min(len(other), place + most) + 1):
+            if at == 0:
+                row[0] = place
+                continue
+            found = other[at - 1]
+            cost = min(
+                row.get(at - 1, far) + 1, before.get(at, far) + 1, before.get(at - 1, far) + (char != found)
+            )
             if swaps and place > 1 and at > 1 and char == other[at - 2] and found == one[place - 2]:
-                cost = min(cost, last[at - 2] + 1)
-            row.append(cost)
-    return row[-1]
+                cost = min(cost, last.get(at - 2, far) + 1)
+            row[at] = cost
+        if min(row.values()) > most:
+            return far
+    return min(row.get(len(other), far), far)

@@ -32,7 +32,8 @@ STATIC: Final = frozenset({"/ui/", "/ui/page.html", "/ui/page.css", "/ui/page.js
 READING: Final = ("GET", "HEAD")
 
 NOBODY: Final = Principal("none", frozenset(), ())
-MONITOR: Final = Principal("loopback", frozenset({"monitor"}), ())
+MONITOR: Final = Principal("loopback", frozenset({"monitor"}))
+"""Of metrics alone."""
 
 CHALLENGES: Final = ('Basic realm="headrace", charset="UTF-8"', "ApiKey", 'Bearer realm="headrace"')
 

@@ -7,13 +7,13 @@ allowed then. The door lets nobody pass without one where keys are in use.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, TypeVar
 
 from headrace.core.errors import RequestError
+from headrace.core.glob import any_matches, covers
 
 T = TypeVar("T")
 
@@ -36,12 +36,29 @@ class Principal:
         An index behind a data stream goes by the stream's name as well."""
         stream = _BACKING.fullmatch(index)
         names = (index,) if stream is None else (index, stream[1])
-        return "*" in self.indexes or any(
-            _matches(pattern, name) for pattern in self.indexes for name in names
-        )
+        return "*" in self.indexes or any(any_matches(self.indexes, name) for name in names)
+
+    def may_use_all(self, pattern: str) -> bool:
+        """Every index that a pattern stands for, those of the future too."""
+        return any(covers(mine, pattern) for mine in self.indexes)
 
 
 CURRENT: Final[ContextVar[Principal | None]] = ContextVar("headrace_principal", default=None)
+
+
+def bound() -> Principal | None:
+    """Who asks, where its key is bound to some indexes."""
+    who = CURRENT.get()
+    return None if who is None or "*" in who.indexes else who
+
+
+def unbound(who: Principal, what: str) -> RequestError | None:
+    """The refusal of what belongs to all indexes to a key that is bound to some."""
+    if "*" in who.indexes:
+        return None
+    mine = ", ".join(who.indexes)
+    reason = f'key [{who.name}] may not use [{what}]: that takes indexes ["*"], its indexes are [{mine}]'
+    return RequestError(403, SECURITY, reason)
 
 
 def in_use() -> bool:
@@ -66,6 +83,32 @@ def require(index: str, scope: str | None = None) -> None:
         reason = f"key [{who.name}] may not use index [{index}]: its indexes are [{mine}]"
         raise RequestError(403, SECURITY, reason)
     raise lacking(who, {str(scope)})
+
+
+def require_alias(alias: str) -> None:
+    """Whether whoever asks may make or take away such a name. Raises RequestError 403."""
+    _require_all("alias", alias, (alias,))
+
+
+def require_patterns(what: str, name: str, patterns: Iterable[str]) -> None:
+    """Whether what a template is for is within what whoever asks may use. Raises RequestError 403."""
+    _require_all(what, name, patterns)
+
+
+def within(patterns: Iterable[str]) -> bool:
+    """Whether whoever asks may use every index that the patterns stand for."""
+    who = CURRENT.get()
+    return who is None or all(map(who.may_use_all, patterns))
+
+
+def _require_all(noun: str, name: str, patterns: Iterable[str]) -> None:
+    who = CURRENT.get()
+    outside = [] if who is None else [each for each in patterns if not who.may_use_all(each)]
+    if who is None or not outside:
+        return
+    mine = ", ".join(who.indexes)
+    reason = f"key [{who.name}] may not use {noun} [{name}]: [{outside[0]}] is outside its indexes [{mine}]"
+    raise RequestError(403, SECURITY, reason)
 
 
 def lacking(who: Principal, scopes: Collection[str]) -> RequestError:
@@ -104,12 +147,3 @@ def visible_aliases(aliases: Mapping[str, Mapping[str, T]]) -> Mapping[str, Mapp
         return aliases
     seen = {alias: visible(indexes) for alias, indexes in aliases.items()}
     return {alias: indexes for alias, indexes in seen.items() if indexes}
-
-
-@lru_cache(maxsize=1024)
-def _expression(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    return _expression(pattern).fullmatch(name) is not None

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.core.errors import RequestError
-from headrace.serve.doors.principal import CURRENT, lacking
+from headrace.serve.doors.principal import CURRENT, lacking, unbound
 from headrace.serve.responses import error_response
 
 OPEN: Final = "none"
@@ -115,12 +115,22 @@ RULES: Final = (
     ("PUT POST", "admin", "*/_mapping */_mappings"),
     ("PUT POST DELETE", "admin", "*/_alias/{name} */_aliases/{name}"),
     # The service itself.
-    ("GET", "monitor|admin", "/api/buffer /api/{path:path}"),
-    ("POST PUT DELETE", "admin", "/api/{path:path}"),
-    ("DELETE", "admin", "/api/buffer/subscribers/{name:path}"),
-    ("POST", "admin", "/api/indexes/{index}/generations"),
+    (
+        "GET",
+        "monitor|admin",
+        ("/api/buffer /api/pipelines /api/pipelines/{name} /api/breakers /api/breakers/{name} /api/flags"),
+    ),
+    ("DELETE", "admin", "/api/buffer/subscribers/{name:path} /api/pipelines/{name}/dead-letters"),
+    ("POST", "admin", "/api/breakers/{name} /api/indexes/{index}/generations"),
 )
 """Methods, scopes and paths. `*` is an index in the path; `a|b` any of them, `a+b` all of them."""
+
+WIDE: Final = (
+    ("GET", "/metrics /api/flags"),
+    ("PUT POST DELETE", "/_component_template/{name}"),
+    ("PUT DELETE", "/_ilm/policy/{name}"),
+)
+"""What cannot be told apart by index: a key needs `indexes: ["*"]` for it, whatever its scopes."""
 
 FORGOTTEN: Final = "admin"
 
@@ -131,6 +141,15 @@ _TABLE: Final = {
     for path in paths.split()
     for method in methods.split()
 }
+
+_WIDE: Final = frozenset(
+    (method, path) for methods, paths in WIDE for path in paths.split() for method in methods.split()
+)
+
+
+def wide(method: str, path: str) -> bool:
+    """Whether a route, by its template, belongs to all indexes together."""
+    return ("GET" if method == "HEAD" else method, path) in _WIDE
 
 
 def known(method: str, path: str) -> str | None:
@@ -154,6 +173,7 @@ class Scoped:
     ) -> None:
         self._app = app
         self._check = check
+        self._path = path
         self.needed = {method: known(method, path) or FORGOTTEN for method in methods}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -162,6 +182,9 @@ class Scoped:
             needed = self.needed.get(scope["method"], FORGOTTEN)
             if not satisfied(needed, who.scopes):
                 await error_response(lacking(who, needed.split("|")))(scope, receive, send)
+                return
+            if wide(scope["method"], self._path) and (error := unbound(who, self._path)) is not None:
+                await error_response(error)(scope, receive, send)
                 return
             index = scope["path_params"].get("index")
             if index is not None and self._check is not None:

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from headrace.core.log import event
 
 log = logging.getLogger(__name__)
@@ -24,16 +22,6 @@ LEAST_BYTES: Final = 1024
 
 LOOKS: Final = 4
 """In each period: a connection is closed at most a quarter of it late."""
-
-
-class CountingProtocol(HttpToolsProtocol):
-    """Counts what arrived."""
-
-    arrived = 0
-
-    def data_received(self, data: bytes) -> None:
-        self.arrived += len(data)
-        super().data_received(data)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from headrace.catalogue.entry import Alias, Catalogue
 from headrace.core.errors import RequestError
 from headrace.index.query import parse_query
 from headrace.serve import requests
+from headrace.serve.doors.principal import require_alias, within
 from headrace.serve.editing import check_write_indexes, with_alias, without_alias
 from headrace.serve.manage.base import (
     INDEX,
@@ -171,6 +172,7 @@ def _applied(indices: PlacedIndices, catalogue: Catalogue, kind: str, body: Mapp
     places = indices.places()
     known = {name for name, place in places.items() if place.configured or name in catalogue.indexes}
     for alias in _listed(body, "alias", "aliases"):
+        require_alias(alias)
         what, _ = parse_alias(alias, _what(body))
         for name in (name for name in names if name in known):
             catalogue = with_alias(catalogue, alias, name, what, known)
@@ -198,13 +200,21 @@ def _removed(catalogue: Catalogue, names: list[str], body: Mapping[str, Any]) ->
     taken = False
     for pattern in asked:
         wanted = "*" if pattern == "_all" else pattern
-        for alias in like(wanted, catalogue.aliases) if "*" in wanted else [wanted]:
+        for alias in _named(wanted, catalogue):
             for name in names:
                 if name in catalogue.aliases.get(alias, {}):
                     catalogue, taken = without_alias(catalogue, alias, name), True
     if not taken and body.get("must_exist", True):
         raise RequestError(404, "aliases_not_found_exception", f"aliases [{','.join(asked)}] missing")
     return catalogue
+
+
+def _named(pattern: str, catalogue: Catalogue) -> list[str]:
+    """The aliases that are meant, of those that whoever asks may change. Raises RequestError 403."""
+    if "*" in pattern:
+        return like(pattern, [alias for alias in catalogue.aliases if within([alias])])
+    require_alias(pattern)
+    return [pattern]
 
 
 def _found(indices: PlacedIndices, names: list[str], asked: str | None) -> tuple[dict[str, Any], list[str]]:

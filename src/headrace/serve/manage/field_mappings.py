@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from headrace.core.glob import any_matches
 from headrace.serve import requests
 from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, selected
 from headrace.serve.manage.shown import mappings_of
@@ -39,7 +39,7 @@ def _shown(indices: PlacedIndices, name: str, patterns: tuple[str, ...]) -> dict
     found = {
         path: {"full_name": path, "mapping": {path.rpartition(".")[2]: field}}
         for path, field in _fields(properties, "")
-        if any(fnmatchcase(path, pattern.replace("[", "[[]")) for pattern in patterns)
+        if any_matches(patterns, path)
     }
     return {"mappings": found}
 

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.core.errors import RequestError
 from headrace.index.mapping import from_elasticsearch
 from headrace.serve import requests, templates
-from headrace.serve.doors.principal import allowed
+from headrace.serve.doors.principal import allowed, require_alias
 from headrace.serve.editing import IndexExists
 from headrace.serve.manage.aliases import parse_alias
 from headrace.serve.manage.base import (
@@ -98,6 +98,8 @@ async def parse_new(name: str, body: Mapping[str, Any]) -> tuple[New, list[str]]
 
 async def _templated(indices: PlacedIndices, name: str, given: Mapping[str, Any]) -> tuple[New, list[str]]:
     """A new index on top of its templates. Raises RequestError 400."""
+    for alias in an_object(given, "aliases"):
+        require_alias(alias)
     await parse_new(name, given)  # what is asked for here is refused or told; of a template it is left out
     if name not in indices.places() and (label := templates.makes_stream(indices.catalogue, name)):
         requests.fail(

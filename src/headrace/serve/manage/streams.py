@@ -19,7 +19,7 @@ from headrace.catalogue.entry import Alias, Catalogue
 from headrace.catalogue.template import Stream
 from headrace.core.errors import RequestError
 from headrace.serve import requests, templates
-from headrace.serve.doors.principal import visible_aliases
+from headrace.serve.doors.principal import require, require_alias, visible_aliases
 from headrace.serve.editing import with_alias
 from headrace.serve.index_names import check_alias_name
 from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, acknowledged, an_object, flag, only
@@ -52,6 +52,7 @@ async def make_stream(indices: PlacedIndices, name: str, label: str, *, next_one
         if name in catalogue.aliases and not next_one:
             return catalogue.streams[name].indexes[-1] if name in catalogue.streams else ""
         check_alias_name(name)
+        require(name)
         before = catalogue.streams.get(name, Stream(label, 0, []))
         generation = before.generation + 1
         backing = f".ds-{name}-{time.strftime('%Y.%m.%d', time.gmtime())}-{generation:06d}"
@@ -179,6 +180,8 @@ def _shown(indices: PlacedIndices, name: str, stream: Stream, backing: list[str]
 async def _rolled(around: Surroundings, request: Request, body: Mapping[str, Any]) -> Response:
     indices, alias = around.indices, request.path_params["index"]
     catalogue = indices.catalogue
+    for name in (alias, *an_object(body, "aliases")):
+        require_alias(name)
     if alias not in catalogue.aliases:
         what = "a concrete index" if alias in indices.places() else "nothing"
         requests.fail(f"rollover target [{alias}] is {what}: it must be an alias or a data stream")
@@ -188,6 +191,7 @@ async def _rolled(around: Surroundings, request: Request, body: Mapping[str, Any
     old = target.index
     stream = catalogue.streams.get(alias)
     new = request.path_params.get("new") or _next(alias, old, stream)
+    require(new)
     met = await in_thread(lambda: _met(indices, old, an_object(body, "conditions")))
     dry = flag(request, "dry_run", default=False)
     rolled = not dry and (not met or any(met.values()))

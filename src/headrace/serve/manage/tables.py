@@ -15,6 +15,7 @@ from headrace.core.clock import SystemClock
 from headrace.serve.cat import Row, now, table
 from headrace.serve.manage.base import Surroundings, selected
 from headrace.serve.manage.cluster import NODE, colours
+from headrace.serve.manage.reach import readable
 from headrace.serve.manage.statistics import Sizes, sizes_of
 from headrace.serve.responses import PRODUCT
 from headrace.serve.search import ES_VERSION, answered, in_thread
@@ -76,10 +77,11 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         )
 
     async def templates(request: Request) -> Response:
-        kept, wanted = indices.catalogue.templates, request.path_params.get("name", "*")
-        rows = [_template(name, body, str(priority(body))) for name, body in sorted(kept.index.items())]
-        rows += [
-            _template(name, body, str(body.get("order", 0))) for name, body in sorted(kept.legacy.items())
+        catalogue, wanted = indices.catalogue, request.path_params.get("name", "*")
+        rows = [
+            _template(name, body, str(priority(body)) if kind == "index" else str(body.get("order", 0)))
+            for kind in ("index", "legacy")
+            for name, body in sorted(readable(catalogue, kind).items())
         ]
         return table(request, [row for row in rows if _like(wanted, row["name"])])
 

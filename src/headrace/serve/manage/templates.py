@@ -17,8 +17,11 @@ from starlette.routing import BaseRoute, Route
 from headrace.catalogue.entry import Catalogue
 from headrace.core.errors import RequestError
 from headrace.serve import requests, templates
+from headrace.serve.doors.principal import require
+from headrace.serve.index_names import LONGEST
 from headrace.serve.manage.base import PARAMETERS, Surroundings, acknowledged, an_object, flag, only
 from headrace.serve.manage.indexes import parse_new
+from headrace.serve.manage.reach import Kept, check_change, readable
 from headrace.serve.manage.shown import flat, nested
 from headrace.serve.resolving import like
 from headrace.serve.responses import JSON_TYPE, PRODUCT, json_response
@@ -35,8 +38,6 @@ TEMPLATE_KEYS: Final = (*templates.PARTS, "lifecycle", "data_stream_options")
 STREAM_KEYS: Final = ("hidden", "allow_custom_routing", "timestamp_field")
 _NAME: Final = re.compile(r"[^\s,\"*\\<>|?/#_A-Z][^\s,\"*\\<>|?/#A-Z]*")
 
-Kept = dict[str, dict[str, Any]]
-
 
 def routes(around: Surroundings) -> list[BaseRoute]:
     found: list[BaseRoute] = [
@@ -52,6 +53,7 @@ def simulate(around: Surroundings) -> Any:
     async def answer(request: Request) -> Response:
         requests.check_parameters(request, KNOWN)
         name = request.path_params["name"]
+        require(name)
         body, told = templates.applied(around.indices.catalogue, name, {})
         _, not_honoured = await parse_new(name, body)
         made = {"settings": nested(flat(body.get("settings", {}))), "mappings": body.get("mappings", {})}
@@ -92,7 +94,11 @@ def _kind(
         def edit(catalogue: Catalogue) -> Catalogue:
             if create and name in kept(catalogue):
                 requests.fail(f"{word} [{name}] already exists")
-            return with_kept(catalogue, {**kept(catalogue), name: check(catalogue, name, body)})
+            checked = check(catalogue, name, body)
+            check_change(catalogue, kind, name, kept(catalogue).get(name, {}), checked)
+            if kind == "index":
+                _check_overlap(catalogue, name, checked["index_patterns"], templates.priority(checked))
+            return with_kept(catalogue, {**kept(catalogue), name: checked})
 
         changed = await indices.change(edit)
         return acknowledged(request, await _told(changed, kind, kept(changed)[name]))
@@ -100,7 +106,7 @@ def _kind(
     async def show(request: Request) -> Response:
         requests.check_parameters(request, KNOWN)
         asked = request.path_params.get("name", "*")
-        found, absent = _named(kept(indices.catalogue), asked)
+        found, absent = _named(readable(indices.catalogue, kind), asked)
         if request.method == "HEAD":
             return Response(
                 status_code=404 if absent else 200, headers={**PRODUCT, "Content-Type": JSON_TYPE}
@@ -118,7 +124,7 @@ def _kind(
         asked = request.path_params["name"]
 
         def edit(catalogue: Catalogue) -> Catalogue:
-            found, absent = _named(kept(catalogue), asked)
+            found, absent = _named(readable(catalogue, kind), asked)
             if absent or (not found and asked != "*"):
                 missing = ",".join(absent) or asked
                 raise RequestError(404, "index_template_missing_exception", f"{word} [{missing}] missing")
@@ -175,7 +181,6 @@ def _checked_index(catalogue: Catalogue, name: str, body: dict[str, Any]) -> dic
     _number(body, "priority")
     if body.get("data_stream") is not None:
         only(an_object(body, "data_stream"), STREAM_KEYS, "[data_stream]")
-    _check_overlap(catalogue, name, patterns, templates.priority(body))
     kept = {key: value for key, value in body.items() if value is not None}
     return {**kept, "index_patterns": patterns, **({"template": template} if template else {})}
 
@@ -210,6 +215,9 @@ def _patterns(body: Mapping[str, Any], name: str) -> list[str]:
     found: Any = [given] if isinstance(given, str) else given
     if not isinstance(found, list) or not found or not all(isinstance(each, str) and each for each in found):
         _invalid(name, "index_patterns is missing: a pattern, or a list of them")
+    for each in found:
+        if len(each.encode(errors="replace")) > LONGEST:
+            _invalid(name, f"index_patterns has a pattern of more than {LONGEST} bytes, which fits no name")
     return list(found)
 
 
@@ -233,6 +241,11 @@ def _check_overlap(catalogue: Catalogue, name: str, patterns: list[str], priorit
         if other == name or templates.priority(body) != priority:
             continue
         if any(templates.overlap(one, two) for one in patterns for two in body["index_patterns"]):
+            if other not in readable(catalogue, "index"):
+                requests.fail(
+                    f"index template [{name}] matches names of a template of others, which has the "
+                    f"same priority [{priority}], please use a different priority"
+                )
             theirs = ", ".join(body["index_patterns"])
             requests.fail(
                 f"index template [{name}] has index patterns [{', '.join(patterns)}] matching patterns from "

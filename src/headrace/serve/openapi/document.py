@@ -21,9 +21,6 @@ DESCRIBED: Final[Operations] = {
     **service.OPERATIONS,
 }
 
-FORWARD: Final = "/api/{path}"
-"""The route that passes on what only the ingester knows: described by what it stands for."""
-
 _TOLD: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 """Headers of failures."""
 
@@ -41,7 +38,7 @@ TAGS: Final = {
 
 
 def places(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str]]:
-    """Method and path of everything that is served, what is forwarded in the place of its route."""
+    """Method and path of everything that is served."""
     return ((method, path) for method, path, _ in _served(routes))
 
 
@@ -49,9 +46,6 @@ def _served(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, str]]:
     """Also the template of the route behind each."""
     for route in routes:
         if not isinstance(route, Route):
-            continue
-        if route.path_format == FORWARD:
-            yield from ((method, path, route.path) for method, _, path in map(_parted, service.FORWARDED))
             continue
         methods = route.methods or set()
         for method in sorted(methods):
@@ -105,10 +99,6 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
 def undescribed(routes: Iterable[BaseRoute]) -> list[str]:
     """What is served and has no words yet."""
     return sorted({f"{method} {path}" for method, path in places(routes)} - set(DESCRIBED))
-
-
-def _parted(place: str) -> tuple[str, str, str]:
-    return place.partition(" ")
 
 
 def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from headrace.fields import FieldType
 from headrace.index.query import tree, values
 from headrace.index.query.formats import shown
 from headrace.index.query.options import number
+from headrace.index.query.regexps import check_regexp
 from headrace.index.tantivy.aggregations import pipelines
 from headrace.index.tantivy.aggregations.request import Json, Spec, bad, whole
 from headrace.index.tantivy.aggregations.run import (
@@ -158,7 +159,8 @@ class Terms(_ByValue):
                     " [composite] with [after]"
                 )
             if given is not None and self.chosen is None:
-                request[name] = [str(one) for one in given] if isinstance(given, list) else str(given)
+                listed = isinstance(given, list)
+                request[name] = [str(one) for one in given] if listed else check_regexp(str(given))
         if self.options.get("missing") is not None:
             request["missing"] = self._missing(self.options["missing"])
         if self.options.get("show_term_doc_count_error") in (True, "true"):
