@@ -10,6 +10,7 @@ import msgspec
 import tantivy
 
 from headrace.core.errors import StoreError
+from headrace.index.tantivy.damage import readable
 from headrace.index.tantivy.schema import POSITION, POSITION_DATA, POSITION_MARK, positions_query
 from headrace.model import Ledger, PartitionKey, Position, Watermarks
 
@@ -72,6 +73,10 @@ def position_term(key: PartitionKey) -> str:
 
 def read_positions(index: tantivy.Index, searcher: tantivy.Searcher) -> list[PositionDocument]:
     """All position documents of one commit. Raises StoreError where one cannot be read."""
+    return readable(lambda: _positions(index, searcher), "the index's positions")
+
+
+def _positions(index: tantivy.Index, searcher: tantivy.Searcher) -> list[PositionDocument]:
     query = positions_query(index.schema)
     # The engine reserves memory for `limit` hits at once, and panics at 0.
     limit = max(1, count(searcher, query))
