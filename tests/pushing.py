@@ -15,10 +15,12 @@ from headrace.index.tantivy.lines import digest
 from headrace.index.tantivy.positions import count
 from headrace.index.tantivy.schema import ID, SEQ, SOURCE, exclude_positions
 from headrace.ingest.formats.ndjson import NdjsonDecoder
+from headrace.ingest.http_push.decode import Lines
 from headrace.model import RECORD, Batch, Operations, Outcome, Position, RawBatch
 from writing import searcher
 
 KEY = ("push:i", "log")
+LONGEST = 100 << 20
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def push(*ops: Op, first: int = 0, key: tuple[str, str] = KEY, dropped: Sequence
         first,
         Position(first + len(ops)),
         b"\n".join(lines) + b"\n",
-        NdjsonDecoder({}),
+        Lines(NdjsonDecoder({}, unit="record"), LONGEST, operations=True),
         0,
         "here",
         0.0,

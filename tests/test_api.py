@@ -132,6 +132,27 @@ def test_another_type_for_a_field_of_an_existing_index_is_refused(tmp_path: Path
         headrace.index(FLIGHTS, into=tmp_path, fields={"origin": "text"})
 
 
+def test_a_name_that_no_record_has_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    """An id would reject every record; a field of a frame cannot be there later."""
+    with pytest.raises(ConfigError, match="id 'fligth' is not a column of the frame, did you mean 'flight'"):
+        headrace.index(FLIGHTS, into=tmp_path, id="fligth")
+    with pytest.raises(ConfigError, match="field 'orgin' is not a column of the frame, did you mean 'orig"):
+        headrace.index(FLIGHTS, into=tmp_path, fields={"orgin": "keyword"})
+    copied = {"all": "text", "origin": {"type": "keyword", "copies": ["all"]}}
+    with headrace.index(FLIGHTS, into=tmp_path, fields=copied) as index:
+        assert index.count() == 4
+
+
+def test_a_declared_field_that_files_may_have_later_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.ndjson").write_text('{"price": 1}\n')
+    headrace.index(tmp_path / "a.ndjson", into=tmp_path / "i", fields={"prise": "float"}).close()
+    assert "field 'prise' is not a field of the first records, did you mean 'price'" in caplog.text
+    with pytest.raises(ConfigError, match="id 'nothere' is not a field of the first records, have: price"):
+        headrace.index(tmp_path / "a.ndjson", into=tmp_path / "j", id="nothere")
+
+
 def test_an_unknown_option_of_the_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fromat"):
         headrace.index("x.csv", into=tmp_path, options={"fromat": "csv"})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
 
-from headrace.core.errors import ConfigError
+from headrace.core.errors import ConfigError, StoreError
 from headrace.core.registry import suggest
 from headrace.index import tantivy
 from headrace.index.tantivy import store
@@ -124,7 +124,10 @@ class LocalIndex:
         took = round((time.perf_counter() - started) * 1000)
         answer = search_body(self._name, result, took, counted=request.count, source=request.source)
         # Through JSON, so that it is the HTTP interface's answer to the letter.
-        decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(answer))
+        try:
+            decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(answer))
+        except msgspec.DecodeError as error:  # documents are put in as they are kept
+            raise StoreError(f"a document cannot be read: {error}; see headrace verify") from error
         return decoded
 
     def document(self, id: str) -> Json:  # noqa: A002

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import closing
@@ -18,8 +19,10 @@ from headrace.core.clock import SystemClock
 from headrace.core.errors import ConfigError
 from headrace.core.health import Health
 from headrace.core.lock import RoleLock
+from headrace.core.log import event
 from headrace.core.metrics import Metrics
-from headrace.fields import Field, parse_field
+from headrace.core.registry import suggest
+from headrace.fields import Field, located, parse_field
 from headrace.index import tantivy
 from headrace.index.tantivy import store
 from headrace.infer import infer_fields
@@ -27,10 +30,12 @@ from headrace.ingest import files
 from headrace.ingest._frame import FrameSource
 from headrace.ingest.base import Source, SourceContext
 from headrace.layout import index_directory, run_directory
-from headrace.model import Ledger
+from headrace.model import RECORD, Ledger
 from headrace.pipeline import capacities
 from headrace.settings import IndexConfig, PipelineConfig, Settings
 from headrace.units import Duration, Size, decode
+
+log = logging.getLogger(__name__)
 
 PIPELINE = "index"
 """Name of the one pipeline of a run without a configuration."""
@@ -175,21 +180,47 @@ class Job:
 
     async def _index_config(self) -> IndexConfig:
         directory = index_directory(self.directory, self.name)
-        if store.exists(directory):
+        is_new = not store.exists(directory)
+        frames = await self._first_records() if is_new or self._key or self._declared else ()
+        self._check_names([frame.schema for frame in frames])
+        if not is_new:
             known = store.read_description(directory)
             fields, key = {**known.fields, **self._declared}, self._key or list(known.id)
         else:
-            fields, key = {**await self._inferred(), **self._declared}, self._key
+            fields, key = {**_inferred(frames), **self._declared}, self._key
         self._fields = fields
         written = {name: to_builtins(field) for name, field in fields.items()}
         return IndexConfig(self.name, "tantivy", tantivy.Settings(fields=written, id=key or None))
 
-    async def _inferred(self) -> dict[str, Field]:
+    async def _first_records(self) -> Sequence[pl.DataFrame]:
         raw = await self._source.sample()
         if raw is None:
-            return {}
-        frames = (await anyio.to_thread.run_sync(raw.decoder.decode, raw)).frames
-        return infer_fields(max(frames, key=lambda frame: frame.height)) if frames else {}
+            return ()
+        return (await anyio.to_thread.run_sync(raw.decoder.decode, raw)).frames
+
+    def _check_names(self, schemas: Sequence[pl.Schema]) -> None:
+        """Raises ConfigError for an id that would reject every record, or a field that cannot be there.
+
+        A frame has all its fields; of files, only the first records are known, so a field may come later.
+        """
+        if not schemas:
+            return
+        whole = isinstance(self._source, FrameSource)
+        where = "a column of the frame" if whole else "a field of the first records"
+        for option, name in [*(("id", name) for name in self._key), *(("field", name) for name in self._own)]:
+            if any(located(schema, name) is not None for schema in schemas):
+                continue
+            known = dict.fromkeys(column for schema in schemas for column in schema if column != RECORD)
+            said = f"{option} {name!r} is not {where}, {suggest(name, list(known))}"
+            if whole or option == "id":
+                raise ConfigError(said)
+            event(log.warning, "index.field_not_seen", field=name, detail=said)
+
+    @property
+    def _own(self) -> list[str]:
+        """Declared fields with values of their own; others have copies of those."""
+        copies = {name for field in self._declared.values() for name in field.copies}
+        return [name for name, field in self._declared.items() if field.of is None and name not in copies]
 
     def _settings(self, config: IndexConfig) -> Settings:
         pipeline = PipelineConfig(
@@ -210,6 +241,10 @@ class Job:
             indexes={self.name: config},
             pipelines={PIPELINE: pipeline},
         )
+
+
+def _inferred(frames: Sequence[pl.DataFrame]) -> dict[str, Field]:
+    return infer_fields(max(frames, key=lambda frame: frame.height)) if frames else {}
 
 
 def _as_frame(records: object) -> pl.DataFrame | None:

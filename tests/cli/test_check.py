@@ -96,6 +96,35 @@ def test_a_misspelt_field_is_found_with_its_line_and_the_nearest_name(
     assert "'price'" in err
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("id: order", "id: oder", "id 'oder' is no field of the first records and not declared, "),
+        (
+            "id: order",
+            "id: [order, oder]\n    dynamic: strict",
+            "id 'oder' is not declared, and dynamic: strict would reject every record that has it, ",
+        ),
+    ],
+)
+def test_an_id_that_no_record_has_is_found_with_its_line_and_the_nearest_name(
+    file: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, says: str
+) -> None:
+    assert USAGE == run(["check", changed(file, old, new)])
+    err = capsys.readouterr().err
+    assert err.startswith(f"{file}:4: indexes.sales.id: {says}did you mean 'order'? (have: "), err
+
+
+@pytest.mark.parametrize("name", ["note", "made"])
+def test_an_id_may_be_undeclared_where_the_records_or_a_step_have_it(file: Path, name: str) -> None:
+    file.write_text(
+        CONFIGURATION.replace("id: order", f"id: {name}").replace(
+            "set: {dear:", 'set: {made: "upper(note)", dear:'
+        )
+    )
+    assert 0 == run(["check", str(file)])
+
+
 def test_a_missing_file_is_found_with_its_line(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert USAGE == run(["check", changed(file, "sales.ndjson", "none.ndjson")])
     err = capsys.readouterr().err

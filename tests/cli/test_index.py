@@ -128,6 +128,10 @@ def test_rejected_records_are_told_and_only_strict_makes_them_a_failure(tmp_path
     [
         (["none.csv"], "no such file: 'none.csv', relative paths start from DIR\n"),
         (["*.none"], "no file matches '*.none' in DIR\n"),
+        (
+            ["a.csv", "--id", "fligth"],
+            "id 'fligth' is not a field of the first records, did you mean 'flight'? (have: carrier, dep_delay, flight, origin)\n",
+        ),
         (["a.csv", "--field", "origin"], "--field 'origin': write NAME=TYPE, such as origin=keyword\n"),
         (
             ["a.csv", "--format", "cvs"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -178,6 +179,31 @@ def test_a_sound_index_is_called_sound(data_dir: Path, capsys: pytest.CaptureFix
     assert "3 documents" in captured.out
     assert "3 read = 3 indexed + 0 rejected + 0 dropped" in captured.out
     assert "sound\n" == captured.err
+
+
+@pytest.mark.parametrize("kind", ["fast", "fieldnorm", "idx", "pos", "store", "term"])
+def test_a_damaged_file_is_named_and_nothing_found_is_no_answer(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """Any byte: `verify` names the file; a search that misses for it ends with 1, and none in a traceback."""
+    copy = tmp_path / "state"
+    shutil.copytree(data_dir, copy)
+    path = next(next(copy.rglob("meta.json")).parent.glob(f"*.{kind}"))
+    sound = path.read_bytes()
+    for at in range(0, len(sound), max(1, len(sound) // 20)):
+        path.unlink()  # mapped by an earlier search: it must not become shorter
+        path.write_bytes(sound[:at] + bytes([sound[at] ^ 0x55]) + sound[at + 1 :])
+        assert FAILED == run(["verify", str(copy)])
+        assert f"PROBLEM: {path.name} is damaged" in capsys.readouterr().out
+        code = run(["search", str(copy), "order:a"])
+        told = capsys.readouterr().err
+        assert code == FAILED or "1 of 1 hits" in told, at
+    path.unlink()
+    path.write_bytes(sound[:5] + b"?" + sound[6:])
+    # The documents' own file plays no part where none is found.
+    assert (0 if kind == "store" else FAILED) == run(["search", str(copy), "order:none"])
+    told = capsys.readouterr().err
+    assert ("see headrace verify" in told) == (kind != "store"), told
 
 
 def test_a_leftover_is_a_problem_until_it_is_repaired(

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.running import free_port, is_alive, service
@@ -120,6 +121,22 @@ def test_a_killed_server_comes_back_and_ingestion_never_stops(tmp_path: Path) ->
         running.until(lambda: running.count("logs") == 100)
         assert running.child("ingester") == ingester
         assert running.child("server") != server
+
+
+@pytest.mark.parametrize("role", ["ingester", "server"])
+def test_a_crash_in_native_code_says_where_and_is_survived(tmp_path: Path, role: str) -> None:
+    """The threads' places on standard error, then another process."""
+    with service(tmp_path, FOLLOW) as running:
+        running.until_ready()
+        crashed = running.child(role)
+        os.kill(crashed, signal.SIGSEGV)
+        running.until(lambda: running.child(role) != crashed)
+        words = running.words()
+    assert "Fatal Python error: Segmentation fault" in words
+    assert "most recent call first" in words
+    assert [-signal.SIGSEGV] == [
+        each["code"] for each in running.events() if each["event"] == "process.restarted"
+    ]
 
 
 def test_children_die_with_their_parent_however_it_dies(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from headrace.pipeline import capacities
 from headrace.units import human
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from headrace.core.clock import Clock
     from headrace.index.base import Index
     from headrace.ingest.base import Guarantee
@@ -153,7 +155,9 @@ async def _pipeline(
         finally:
             await source.close()
     plan = compile_steps(config, settings, sample, fields=index.fields, clock=clock, dynamic=index.dynamic)
-    declared = bool(getattr(settings.indexes[config.index].options, "id", None))
+    declared = bool(_id_fields(settings.indexes[config.index]))
+    if sample is not None and not sample.numbered:  # what was pushed first says little of what comes
+        _check_id(settings.indexes[config.index], settings, plan.schema)
     notes = (
         [] if sample else ["the source has no records yet: expressions were tried on declared fields only"]
     )
@@ -171,6 +175,23 @@ async def _pipeline(
         notes=notes,
     )
     return report, plan
+
+
+def _id_fields(config: IndexConfig) -> list[str]:
+    given: str | list[str] | None = getattr(config.options, "id", None)
+    return [given] if isinstance(given, str) else list(given or ())
+
+
+def _check_id(config: IndexConfig, settings: Settings, schema: pl.Schema) -> None:
+    """Raises ConfigError where a field of the id is in none of the first records: all would be rejected."""
+    from headrace.core.registry import suggest
+    from headrace.fields import located
+
+    known = [name for name in schema if not name.startswith("_")]
+    for name in _id_fields(config):
+        if located(schema, name) is None:
+            message = f"id {name!r} is no field of the first records and not declared, {suggest(name, known)}"
+            raise settings.origin.blame(ConfigError(message, path=("indexes", config.name, "id")))
 
 
 def _flag_notes(config: PipelineConfig, settings: Settings) -> Iterator[str]:

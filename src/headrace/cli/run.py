@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -51,6 +52,8 @@ def _run_one(config: Path, role: str, *, once: bool, settled: bool) -> None:
     from headrace.core.errors import ConfigError
     from headrace.processes import CONFIG_ERROR, NOT_NEEDED, die_with_parent
 
+    # The engine and the frames are native code: where one of them crashes, each thread says where it stood.
+    faulthandler.enable()
     has_sibling = die_with_parent()
     if role == "settler":
         os.nice(SETTLER_NICE)  # before all that is imported below

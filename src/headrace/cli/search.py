@@ -59,6 +59,8 @@ def search(
 
     with open_index(where, name=index, key=key) as opened:
         answer = opened.answer(request_body(query, size=size, sort=sort))
+    if not found(answer).total and not is_url(where):
+        refuse_damaged(Path(where), index)
     if as_json:
         from headrace.cli.app import write_json
 
@@ -67,6 +69,18 @@ def search(
         write_arrow(answer, arrow)
     else:
         show(found(answer))
+
+
+def is_url(where: str) -> bool:
+    return where.startswith(("http://", "https://"))
+
+
+def refuse_damaged(directory: Path, index: str | None) -> None:
+    """Raises StoreError where "nothing found" may be the fault of a damaged file."""
+    from headrace.api import find_index
+    from headrace.index.tantivy import verify
+
+    verify.refuse_damaged(find_index(directory, index))
 
 
 def request_body(query: str, *, size: int, sort: Sequence[str]) -> dict[str, Any]:

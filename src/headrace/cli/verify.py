@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def verify(ctx: click.Context, directory: Path, index: str | None, repair: bool, as_json: bool) -> None:
     """Check an index directory offline, and repair what is safe.
 
-    Compares files, positions and counts with each other. Exits with 1 if a problem is left.
+    Compares files with their checksums, and documents, positions and counts with each other. Exits with
+    1 if a problem is left.
     """
     from headrace.api import find_index
     from headrace.index.tantivy.verify import verify as examine

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 import tantivy
 
-from headrace.core.errors import StoreError
-from headrace.index.tantivy import store
+from headrace.core.errors import RequestError, StoreError
+from headrace.index.tantivy import open_reader, store
+from headrace.index.tantivy.damage import damaged_files
 from headrace.index.tantivy.sweep import MANAGED
 from headrace.index.tantivy.verify import verify
 from headrace.model import Ledger
+from headrace.serve.requests import parsed
 from writing import rows, writer
 
 
@@ -23,6 +26,12 @@ def _made(directory: Path, **options: object) -> Path:
     made.commit()
     made.close()
     return directory / store.ENGINE
+
+
+def _flip(path: Path, sound: bytes, at: int, bits: int) -> None:
+    """As another file: one that is mapped must not become shorter, not for a moment."""
+    path.unlink()
+    path.write_bytes(sound[:at] + bytes([sound[at] ^ bits]) + sound[at + 1 :])
 
 
 @pytest.mark.parametrize(("key", "documents"), [(None, 4), ("k", 3)])
@@ -53,6 +62,68 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     report = verify(tmp_path / "i", repair=True)
     assert [problem.what.split()[0] for problem in report.problems] == [lost.name]
     assert not report.sound
+
+
+@pytest.mark.parametrize("kind", ["del", "fast", "fieldnorm", "idx", "pos", "store", "term"])
+def test_any_flipped_byte_of_any_file_is_found(tmp_path: Path, kind: str) -> None:
+    engine = _made(tmp_path / "i", id="k")
+    names = [path.name for path in engine.iterdir() if len(path.name) > 33]
+    assert damaged_files(engine, names) == {}
+    path = next(engine.glob(f"*.{kind}"))
+    sound = path.read_bytes()
+    version = sound.rindex(b'{"version"'), sound.rindex(b',"crc"')
+    for at in range(len(sound)):
+        if kind == "del" and version[0] < at < version[1]:
+            continue  # a later engine may have written the deletes
+        _flip(path, sound, at, 1)
+        assert list(damaged_files(engine, names)) == [path.name], at
+
+
+def test_a_damaged_file_is_named_and_the_engine_is_not_asked_of_it(tmp_path: Path) -> None:
+    engine = _made(tmp_path / "i")
+    path = next(engine.glob("*.store"))
+    path.write_bytes(b"?" + path.read_bytes()[1:])
+    report = verify(tmp_path / "i", repair=True)
+    assert [problem.what for problem in report.problems] == [
+        f"{path.name} is damaged: its checksum is another one; restore the index from a copy, or index again"
+    ]
+    assert not report.sound
+
+
+def test_a_cut_file_and_one_that_is_no_file_are_damaged(tmp_path: Path) -> None:
+    engine = _made(tmp_path / "i")
+    first, second, *_ = sorted(engine.glob("*.term")) + sorted(engine.glob("*.idx"))
+    first.write_bytes(first.read_bytes()[:5])
+    second.unlink()
+    second.mkdir()
+    assert damaged_files(engine, [first.name, second.name]) == {
+        first.name: "it has 5 bytes, fewer than a footer",
+        second.name: "it cannot be read: Is a directory",
+    }
+
+
+def _refusal(directory: Path) -> RequestError | None:
+    """What a search is refused with. Raises StoreError where the index cannot be opened."""
+    with closing(open_reader(directory)) as reader:
+        try:
+            reader.search(parsed({"query": {"term": {"k": "b"}}}, {}))
+            reader.watermarks()
+        except RequestError as error:
+            return error
+    return None
+
+
+def test_what_the_engine_cannot_read_is_an_error_of_the_store_and_no_panic(tmp_path: Path) -> None:
+    """Whatever byte is wrong, a reader says so in words or answers; nothing else comes through."""
+    engine = _made(tmp_path / "i", fields={"k": "keyword"})
+    for path in [path for path in engine.iterdir() if len(path.name) > 33]:
+        sound = path.read_bytes()
+        for at in range(0, len(sound), 5):
+            _flip(path, sound, at, 0x55)
+            with suppress(StoreError):
+                told = _refusal(tmp_path / "i")
+                assert told is None or told.status == 500, told
+        _flip(path, sound, 0, 0)
 
 
 def test_missing_documents_are_noticed_by_their_number(tmp_path: Path) -> None:

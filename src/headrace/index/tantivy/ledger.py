@@ -34,7 +34,7 @@ def account_operations(
     bare: Collection[int],
     committed: int,
 ) -> Ledger:
-    """The same of a batch with operations; those of `bare` have no document, and so no line of their own.
+    """The same of a batch with operations; those of `bare` have no document, and were read all the same.
 
     `rows` are all that came out of the transforms, `rejections` all there are. What an outcome tells of
     counts by that: applied is indexed, nothing to do or a conflict is dropped.
@@ -47,11 +47,11 @@ def account_operations(
     refused = {found.record for found in rejections if found.record >= committed} - written
     indexed = applied + len(written - told.keys())
     rejected = failed + len(refused - told.keys())
-    # Those told of whose document a transform dropped are among the dropped already.
+    # Those told of whose document a transform dropped are among the dropped already; a bare one never is.
     missing = len(told.keys() - written - refused - set(bare))
     dropped = batch.dropped - missing + passed
     if committed <= batch.raw.first_record:
-        return Ledger(batch.records + len(bare), indexed, rejected, dropped)
+        return Ledger(batch.records, indexed, rejected, dropped)
     left = max(0, batch.raw.position.record - committed - indexed - rejected - passed)
     dropped = min(max(0, batch.dropped - missing), left) + passed
     return Ledger(indexed + rejected + dropped, indexed, rejected, dropped)

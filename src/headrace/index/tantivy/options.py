@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from headrace.core.errors import ConfigError
+from headrace.core.registry import suggest
 from headrace.fields import Field, FieldType, parse_fields
 from headrace.index.tantivy.schema import FIELD_LIMIT, build
 from headrace.units import Duration, Size
@@ -19,6 +20,7 @@ LEAST_MEMORY_PER_THREAD: Final = Size("16MB")
 """The engine refuses less than 15 MB for a thread."""
 
 
+STRICT: Final = "strict"
 AUTO: Final = "auto"
 NEVER: Final = "never"
 
@@ -95,6 +97,13 @@ def check(settings: Settings) -> dict[str, Field]:
     build(fields, field_limit=settings.field_limit)
     if settings.id is not None and not settings.key:
         raise ConfigError("id names no field; leave it out to have ids made", path=("id",))
+    unknown = [name for name in settings.key if name not in fields]
+    if unknown and settings.dynamic == STRICT:
+        raise ConfigError(
+            f"id {unknown[0]!r} is not declared, and dynamic: strict would reject every record that has it, "
+            f"{suggest(unknown[0], list(fields))}",
+            path=("id",),
+        )
     if settings.memory < settings.threads * LEAST_MEMORY_PER_THREAD:
         least = Size(settings.threads * LEAST_MEMORY_PER_THREAD)
         raise ConfigError(

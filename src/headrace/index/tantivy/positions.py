@@ -14,6 +14,7 @@ import msgspec
 import tantivy
 
 from headrace.core.errors import StoreError
+from headrace.index.tantivy.damage import readable
 from headrace.index.tantivy.schema import POSITION, POSITION_DATA, POSITION_MARK, positions_query
 from headrace.model import Ledger, PartitionKey, Position, Watermarks
 
@@ -137,6 +138,10 @@ def read_positions(index: tantivy.Index, searcher: tantivy.Searcher) -> list[Pos
 
 def stored_positions(index: tantivy.Index, searcher: tantivy.Searcher) -> list[PositionDocument]:
     """All of them, older ones too. Raises StoreError."""
+    return readable(lambda: _stored(index, searcher), "the index's positions")
+
+
+def _stored(index: tantivy.Index, searcher: tantivy.Searcher) -> list[PositionDocument]:
     query = positions_query(index.schema)
     # The engine reserves memory for `limit` hits at once, and panics at 0.
     limit = max(1, count(searcher, query))

@@ -23,6 +23,7 @@ from headrace.fields import Field
 from headrace.index.base import Hit, IndexStats, SearchRequest, SearchResult
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.committed import REOPEN_SECONDS
+from headrace.index.tantivy.damage import readable
 from headrace.index.tantivy.live import engine_folder, pointed
 from headrace.index.tantivy.snapshot import Snapshot
 from headrace.index.tantivy.store import ENGINE, META, open_engine, read_description
@@ -111,7 +112,7 @@ class TantivyReader:
                 if self._pointed is not None and time.monotonic() >= self._reopen_at:
                     self._view, self._index = None, self._opened()
                 else:
-                    self._index.reload()
+                    readable(self._index.reload, "it")
             except Exception as error:
                 if attempt == RELOAD_ATTEMPTS:
                     raise StoreError(f"cannot open the newest commit in {self._engine}: {error}") from error

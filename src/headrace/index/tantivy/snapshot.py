@@ -12,6 +12,7 @@ from tantivy import Query
 from headrace.core.errors import RequestError
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy import unlisted
+from headrace.index.tantivy.damage import is_told_of
 
 T = TypeVar("T")
 
@@ -20,6 +21,8 @@ EXPANSIONS: Final = 10_000
 
 
 PANIC: Final = "engine_panic"
+DAMAGED: Final = "corrupt_index_exception"
+"""Elasticsearch's name for an index whose files cannot be read."""
 
 
 def in_engine(path: str) -> str:
@@ -34,6 +37,9 @@ def guarded(call: Callable[[], T]) -> T:
     except (RequestError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except Exception as error:
+        if is_told_of(error):
+            reason = f"the index cannot be read: {error}; see headrace verify"
+            raise RequestError(500, DAMAGED, reason) from error
         raise RequestError(400, "illegal_argument_exception", f"the engine refused: {error}") from error
     except BaseException as error:
         raise RequestError(500, PANIC, f"the engine panicked: {error}") from error
@@ -56,6 +62,10 @@ class Snapshot:
     def count(self, query: Query) -> int:
         result: Any = guarded(lambda: self.searcher.search(self.visible(query), 1, count=True))
         return int(result.count)
+
+    def document(self, address: tantivy.DocAddress) -> tantivy.Document:
+        """What is stored of one document."""
+        return guarded(lambda: self.searcher.doc(address))
 
     def aggregate(self, query: Query, request: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = guarded(lambda: self.searcher.aggregate(self.visible(query), request))
@@ -97,7 +107,7 @@ class Snapshot:
         return found
 
     def _one_of_each_segment(self) -> list[int]:
-        hits = self.searcher.search(self.visible(Query.all_query()), 1).hits
+        hits = guarded(lambda: self.searcher.search(self.visible(Query.all_query()), 1)).hits
         if not hits:
             return []
         seen: dict[int, int] = {}
@@ -106,7 +116,7 @@ class Snapshot:
         while len(seen) < self.searcher.num_segments:
             for _, address in self.searcher.search(self.visible(Query.all_query()), limit).hits:
                 if address.segment_ord not in seen:
-                    seen[address.segment_ord] = self.searcher.doc(address).to_dict()[engine.SEQ][0]
+                    seen[address.segment_ord] = self.document(address).to_dict()[engine.SEQ][0]
             if limit >= everything:
                 break
             limit = min(limit * 64, everything)

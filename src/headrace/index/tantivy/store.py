@@ -21,6 +21,7 @@ from headrace.core.errors import Retryable, StoreError
 from headrace.core.files import replace_file
 from headrace.fields import Field
 from headrace.index.tantivy.analysis import register_analyzers, tokenizers_of
+from headrace.index.tantivy.damage import readable
 from headrace.index.tantivy.schema import POSITION, EngineSchema, build, inexact_dates, patched
 
 FORMAT: Final = 1
@@ -130,14 +131,9 @@ def open_engine(directory: Path, engine: Path | None = None) -> tantivy.Index:
         raise StoreError(
             f"{engine / META} keeps whole seconds only for {', '.join(inexact)}; it was changed, index again"
         )
-    try:
-        index = tantivy.Index.open(str(engine))
-    except ValueError as error:
-        raise StoreError(
-            f"cannot open the engine's files in {engine}: {error}; see headrace verify"
-        ) from error
+    index = readable(lambda: tantivy.Index.open(str(engine)), f"the index in {engine}")
     register_analyzers(index, tokenizers_of(meta))
-    index.config_reader("manual")
+    readable(lambda: index.config_reader("manual"), f"the index in {engine}")
     return index
 
 

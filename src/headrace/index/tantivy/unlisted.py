@@ -36,7 +36,7 @@ def dynamic_values(snapshot: Snapshot, refused: str) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     hits = snapshot.searcher.search(snapshot.visible(Query.all_query()), MOST_DOCUMENTS).hits
     for _, address in hits:
-        source = bytes(snapshot.searcher.doc(address).get_first(engine.SOURCE) or b"{}")
+        source = bytes(snapshot.document(address).get_first(engine.SOURCE) or b"{}")
         for path, value in leaves(msgspec.json.decode(source)):
             samples = found.setdefault(path, [])
             if len(samples) < SAMPLES:

@@ -14,6 +14,7 @@ from tantivy import FieldType, Query
 from headrace.core.errors import StoreError
 from headrace.core.lock import RoleLock
 from headrace.index.tantivy import live, store
+from headrace.index.tantivy.damage import damaged_files, readable
 from headrace.index.tantivy.positions import PositionDocument, count, newest, stored_positions
 from headrace.index.tantivy.schema import ID, SEQ, SOURCE
 from headrace.index.tantivy.sweep import (
@@ -70,15 +71,29 @@ def verify(directory: Path, *, repair: bool = False) -> Report:
     return report
 
 
+def refuse_damaged(directory: Path) -> None:
+    """Raises StoreError where a file that is searched is damaged. Reads those whole, the documents' not."""
+    engine = live.engine_folder(directory)
+    names = [
+        name for name in expected_files(named_files(store.read_meta(engine))) if not name.endswith(".store")
+    ]
+    for name, why in damaged_files(engine, names).items():
+        raise StoreError(f"{engine / name} is damaged: {why}; see headrace verify")
+
+
 def _files_are_sound(engine: Path, report: Report, *, repair: bool) -> bool:
     meta = store.read_meta(engine)
     report.segments = len(meta["segments"])
     missing = [name for name in expected_files(named_files(meta)) if not (engine / name).exists()]
     for name in missing:
         report.add(f"{name} is missing: its documents are lost; index again")
+    present = [name for name in expected_files(named_files(meta)) if name not in missing]
+    damaged = damaged_files(engine, present)
+    for name, why in damaged.items():
+        report.add(f"{name} is damaged: {why}; restore the index from a copy, or index again")
     unneeded = leftovers(engine, meta)
     listed = set(managed_files(engine) or ())
-    needed = {name for name in expected_files(named_files(meta)) if (engine / name).exists()}
+    needed = set(present)
     if repair and not missing:
         sweep(engine)
     done = repair and not missing
@@ -86,17 +101,20 @@ def _files_are_sound(engine: Path, report: Report, *, repair: bool) -> bool:
         report.add(f"{name} is a leftover of a kill", repaired=done)
     if not needed <= listed:
         report.add(f"{MANAGED} does not name {len(needed - listed)} files of the index", repaired=done)
-    return not missing
+    return not missing and not damaged
 
 
 def _check_documents(directory: Path, engine: Path, description: store.Description, report: Report) -> None:
     try:
-        index = store.open_engine(directory, engine)
-        searcher = index.searcher()
-        stored = stored_positions(index, searcher)
+        readable(lambda: _look_at_documents(directory, engine, description, report), f"the index in {engine}")
     except StoreError as error:
         report.add(str(error))
-        return
+
+
+def _look_at_documents(directory: Path, engine: Path, description: store.Description, report: Report) -> None:
+    index = store.open_engine(directory, engine)
+    searcher = index.searcher()
+    stored = stored_positions(index, searcher)
     positions = list(newest(stored).values())
     report.partitions = len(positions)
     for document in positions:

@@ -116,7 +116,7 @@ class TantivyView:
             )
         )
         hits = [
-            _hit(snapshot.searcher.doc(address), request, page.marks, score, ())
+            _hit(snapshot.document(address), request, page.marks, score, ())
             for score, address in found.hits[: request.size]
         ]
         return found.count or 0, hits
@@ -168,7 +168,7 @@ class TantivyView:
     def _one(self, snapshot: Snapshot, name: str) -> Hit | None:
         query = snapshot.visible(Query.term_query(snapshot.schema, engine.ID, name))
         hits = guarded(lambda: snapshot.searcher.search(query, 1, count=False)).hits
-        return _hit(snapshot.searcher.doc(hits[0][1]), SearchRequest(), None, None, ()) if hits else None
+        return _hit(snapshot.document(hits[0][1]), SearchRequest(), None, None, ()) if hits else None
 
     def count(self, query: Json) -> int:
         return self.snapshot.count(compile_query(self.snapshot, parse_query(query)))
@@ -274,7 +274,7 @@ def _documents(snapshot: Snapshot, seqs: Sequence[int], *, held: bool = False) -
     hits = guarded(lambda: snapshot.searcher.search(query, len(seqs), count=False)).hits
     found = {}
     for _, address in hits:
-        document = snapshot.searcher.doc(address)
+        document = snapshot.document(address)
         if held:
             hold(len(_source(document)))
         found[int(document.get_first(engine.SEQ) or 0)] = document

@@ -159,7 +159,7 @@ class Tables:
             frames += found
             rejections += refused
         rejections.sort(key=lambda rejection: rejection.record)
-        records = sum(frame.height for frame in frames) + len(rejections)
+        records = sum(frame.height for frame in frames) + _numbered(rejections)
         return Decoded(tuple(_joined(frames)), tuple(rejections), records)
 
     def original(self, raw: RawBatch, record: int) -> bytes | None:
@@ -246,7 +246,12 @@ def _text(raw: RawBatch) -> bytes:
 
 def _with(decoded: Decoded, more: list[Rejection]) -> Decoded:
     rejections = sorted([*decoded.rejections, *more], key=lambda rejection: rejection.record)
-    return Decoded(decoded.frames, tuple(rejections), decoded.records + len(more), decoded.texts)
+    return Decoded(decoded.frames, tuple(rejections), decoded.records + _numbered(more), decoded.texts)
+
+
+def _numbered(rejections: list[Rejection]) -> int:
+    """How many are records that were accepted; the ledger counts by number, and a surplus one has none."""
+    return sum(rejection.reason != SURPLUS for rejection in rejections)
 
 
 def _joined(frames: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:

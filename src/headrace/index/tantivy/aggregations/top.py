@@ -115,7 +115,7 @@ class TopHits(Plan):
         ).hits
         best = found[0][0] if found else None
         return [
-            (int(snapshot.searcher.doc(address).get_first(engine.SEQ) or 0), score, (score,))
+            (int(snapshot.document(address).get_first(engine.SEQ) or 0), score, (score,))
             for score, address in found[self.start : self.start + self.size]
         ], best
 
