@@ -138,11 +138,12 @@ def _forms(value: Any) -> list[Any]:
     if isinstance(value, str):
         if value in ("true", "false"):
             return [value, value == "true"]
-        return [value, *_numbers(values.number(value))] if values.is_number(value) else [value]
-    return [*_numbers(value), str(value)]
+        return [value, *numbers(values.number(value))] if values.is_number(value) else [value]
+    return [*numbers(value), str(value)]
 
 
-def _numbers(value: float) -> list[float]:
+def numbers(value: float) -> list[float]:
+    """A number as the columns of a JSON field may hold it."""
     if isinstance(value, int):
         return [value, float(value)] if abs(value) < 2**53 else [value]
     return [value, int(value)] if value.is_integer() and abs(value) < 2**63 else [value]

@@ -48,6 +48,7 @@ class Snapshot:
         self.schema = index.schema
         self.fields = fields
         self._single: dict[str, bool] = {}
+        self.kinds: dict[str, frozenset[Any]] = {}
 
     def visible(self, query: Query) -> Query:
         """The query, blind to position documents (PROTOCOL 3)."""

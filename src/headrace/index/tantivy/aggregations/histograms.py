@@ -36,6 +36,7 @@ from headrace.index.tantivy.aggregations.run import (
     too_many_buckets,
 )
 from headrace.index.tantivy.compiler import compile_query
+from headrace.index.tantivy.kinds import only_dates, only_numbers
 
 NUMBERS: Final = (FieldType.INTEGER, FieldType.UNSIGNED, FieldType.FLOAT, FieldType.JSON)
 
@@ -158,6 +159,7 @@ class Histogram(Steps):
                 " [histogram]",
                 "illegal_argument_exception",
             )
+        only_numbers(run.snapshot, self.of, "[histogram]")
         if spec.options.get("format") is not None:
             bad(f"[histogram] aggregation [{self.name}] does not support [format]; leave it out")
 
@@ -229,6 +231,7 @@ class DateHistogram(Steps):
                 " [date_histogram]",
                 "illegal_argument_exception",
             )
+        only_dates(run.snapshot, self.of, "[date_histogram]")
         self.dynamic = self.of.column is None
 
     def own(self, query: Query) -> tuple[Json, Reader]:

@@ -12,7 +12,8 @@ from headrace.index.query import values
 from headrace.index.query.formats import shown
 from headrace.index.query.options import number
 from headrace.index.tantivy.aggregations.request import Json, Spec, bad
-from headrace.index.tantivy.aggregations.run import Plan, Reader, Run, both, is_date, millis
+from headrace.index.tantivy.aggregations.run import Plan, Reader, Run, both, millis
+from headrace.index.tantivy.kinds import Kind, is_date, kinds, mixed, on_one_line
 from headrace.index.tantivy.targets import resolve
 
 COUNTS: Final = ("value_count", "cardinality")
@@ -28,11 +29,12 @@ _DEVIATIONS: Final = (
 
 def is_boolean(run: Run, spec: Spec) -> bool:
     field = spec.options.get("field")
-    return (
-        spec.kind not in COUNTS
-        and isinstance(field, str)
-        and resolve(run.snapshot, field).kind is FieldType.BOOLEAN
-    )
+    if spec.kind in COUNTS or not isinstance(field, str):
+        return False
+    target = resolve(run.snapshot, field)
+    if target.column is None:
+        return kinds(run.snapshot, target) == {Kind.BOOLEAN}
+    return target.kind is FieldType.BOOLEAN
 
 
 class Metric(Plan):
@@ -46,6 +48,8 @@ class Metric(Plan):
 
     def _check(self) -> None:
         kind = self.spec.kind
+        if kind not in COUNTS:
+            on_one_line(self.run.snapshot, self.of, f"[{kind}]")
         if kind not in COUNTS and self.of.kind in (FieldType.KEYWORD, FieldType.IP):
             bad(
                 f"Field [{self.of.name}] of type [{self.of.kind}] is not supported for aggregation [{kind}]",
@@ -71,6 +75,8 @@ class Metric(Plan):
 
     def ask(self, _query: Query) -> tuple[Json, Reader]:
         kind = self.spec.kind
+        if kind == "value_count" and mixed(self.run.snapshot, self.of):
+            return self._values()
         request: Json = {"field": self.of.fast}
         if self.options.get("missing") is not None:
             request["missing"] = self._missing(self.options["missing"])
@@ -79,6 +85,18 @@ class Metric(Plan):
         if "sigma" in self.options:
             request["sigma"] = number(self.options["sigma"], "sigma", least=0)
         return {kind: request}, lambda raw: self.said(self.read(raw))
+
+    def _values(self) -> tuple[Json, Reader]:
+        """The number of values of all kinds: the engine's own count leaves out all but one kind."""
+        terms = {"field": self.of.fast, "size": 1}
+        if self.options.get("missing") is not None:
+            terms["missing"] = self.options["missing"]
+
+        def read(raw: Json) -> Json:
+            rest = raw.get("sum_other_doc_count") or 0
+            return self.said({"value": rest + sum(bucket["doc_count"] for bucket in raw["buckets"])})
+
+        return {"terms": terms}, read
 
     def _missing(self, given: Any) -> Any:
         if self.spec.kind in COUNTS and self.of.kind in (FieldType.KEYWORD, FieldType.IP):
@@ -140,7 +158,7 @@ class Boolean(Plan):
                 f"[{kind}] aggregation [{self.name}] on the boolean field [{of.name}]: use [terms],"
                 " or without [missing]"
             )
-        schema, column = self.run.snapshot.schema, str(of.column)
+        schema, column = self.run.snapshot.schema, of.fast
         yes, no = (
             self.run.count(both(query, Query.term_query(schema, column, value))) for value in (True, False)
         )
