@@ -48,6 +48,7 @@ class Snapshot:
         self.schema = index.schema
         self.fields = fields
         self._single: dict[str, bool] = {}
+        self._misfits: dict[str, bool] = {}
         self.kinds: dict[str, frozenset[Any]] = {}
 
     def visible(self, query: Query) -> Query:
@@ -68,6 +69,13 @@ class Snapshot:
             found = self.aggregate(Query.all_query(), {"n": {"value_count": {"field": column}}})["n"]["value"]
             self._single[column] = int(found) == self.count(Query.exists_query(column))
         return self._single[column]
+
+    def has_misfits(self, path: str) -> bool:
+        """Whether values of a declared field that did not fit it are in the dynamic pair; once per commit."""
+        if path not in self._misfits:
+            name = f"{engine.DYNAMIC}.{in_engine(path)}"
+            self._misfits[path] = self.count(guarded(lambda: Query.exists_query(name))) > 0
+        return self._misfits[path]
 
     @cached_property
     def dynamic_values(self) -> dict[str, list[Any]]:
