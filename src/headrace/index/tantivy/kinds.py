@@ -17,9 +17,9 @@ from headrace.fields import FieldType
 from headrace.index.query import tree, values
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.exact import numbers
-from headrace.index.tantivy.ranges import any_of, dynamic_dates, range_query
+from headrace.index.tantivy.ranges import NUMBERS, any_of, dynamic_dates, range_query
 from headrace.index.tantivy.snapshot import Snapshot, guarded
-from headrace.index.tantivy.targets import Target
+from headrace.index.tantivy.targets import Target, resolve_declared
 
 
 class Kind(StrEnum):
@@ -55,6 +55,14 @@ def is_date(snapshot: Snapshot, target: Target) -> bool:
         return target.kind is FieldType.DATE
     found = kinds(snapshot, target)
     return Kind.DATE in found and Kind.NUMBER not in found
+
+
+def comparable(snapshot: Snapshot, target: Target) -> Target:
+    """Where the values are that compare as the declared ones do: misfits of another kind are none."""
+    if target.beside is None:
+        return target
+    own = Kind.DATE if target.beside is FieldType.DATE else Kind.NUMBER if target.beside in NUMBERS else None
+    return target if own in kinds(snapshot, target) else resolve_declared(snapshot, target.name)
 
 
 def on_one_line(snapshot: Snapshot, target: Target, asking: str) -> None:

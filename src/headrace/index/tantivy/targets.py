@@ -113,6 +113,12 @@ class Target:
 
 def resolve(snapshot: Snapshot, name: str) -> Target:
     """The target of a name; an unknown one is a dynamic field that no document has."""
+    found = resolve_declared(snapshot, name)
+    return found.misfits(found.kind) if found.path in snapshot.beside and found.column else found
+
+
+def resolve_declared(snapshot: Snapshot, name: str) -> Target:
+    """As `resolve`, wherever a part of a commit has the field's values."""
     fields = snapshot.fields
     if name == engine.ID:
         return Target(name, name, FieldType.KEYWORD, engine.ID)

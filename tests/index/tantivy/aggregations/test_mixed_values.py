@@ -66,7 +66,7 @@ def test_terms_of_mixed_values_are_counted_each_by_its_own_kind(
     expected = Counter(_key(doc["t"]) for doc in documents if "t" in doc)
     with tempfile.TemporaryDirectory() as folder:
         reader = build(Path(folder), {}, documents, commit_every=commit_every)
-        inner = {"all": {"filters": {"filters": [{"match_all": {}}]}}}
+        inner: Any = {"all": {"filters": {"filters": [{"match_all": {}}]}}}
         found = _asked(reader, x={"terms": {"field": "t", "size": 50}, "aggs": inner})["x"]["buckets"]
         ordered = _asked(reader, x={"terms": {"field": "t", "size": 50, "order": {"_key": "asc"}}})
     assert {_bucket(bucket): bucket["doc_count"] for bucket in found} == dict(expected)
@@ -85,7 +85,7 @@ def test_metrics_are_those_of_the_numbers_or_the_dates_and_refused_of_both(
         assert count == sum("t" in doc for doc in documents)
         if {"number", "date"} <= kinds:
             for kind in ("min", "stats", "sum", "histogram", "date_histogram", "range"):
-                options = {"interval": 5} if kind == "histogram" else {}
+                options: Any = {"interval": 5} if kind == "histogram" else {}
                 options |= {"fixed_interval": "1d"} if kind == "date_histogram" else {}
                 options |= {"ranges": [{"to": 5}]} if kind == "range" else {}
                 with pytest.raises(RequestError, match="numbers in some documents and dates in others"):
@@ -120,7 +120,7 @@ def test_multi_terms_and_composite_of_mixed_values_are_counted_or_refused(
             return
         pages: list[dict[str, Any]] = []
         after: dict[str, Any] = {}
-        inner = {"all": {"filters": {"filters": [{"match_all": {}}]}}}
+        inner: Any = {"all": {"filters": {"filters": [{"match_all": {}}]}}}
         while True:
             request = {"composite": {"sources": sources, "size": 2, **after}, "aggs": inner}
             page = _asked(reader, x=request)["x"]
@@ -167,7 +167,7 @@ def test_include_and_exclude_choose_among_all_kinds_of_values(tmp_path: Path) ->
 
 
 def test_a_mapping_shows_a_type_only_where_all_values_are_of_it(tmp_path: Path) -> None:
-    documents = [
+    documents: list[Any] = [
         {"date": DATES[0], "mixed": DATES[0], "float": 1.0, "large": 1e20, "whole": 5, "flag": True},
         {"mixed": "n/a"},
     ]

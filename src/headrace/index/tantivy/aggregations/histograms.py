@@ -36,7 +36,7 @@ from headrace.index.tantivy.aggregations.run import (
     too_many_buckets,
 )
 from headrace.index.tantivy.compiler import compile_query
-from headrace.index.tantivy.kinds import only_dates, only_numbers
+from headrace.index.tantivy.kinds import comparable, only_dates, only_numbers
 
 NUMBERS: Final = (FieldType.INTEGER, FieldType.UNSIGNED, FieldType.FLOAT, FieldType.JSON)
 
@@ -46,7 +46,7 @@ class Steps(EngineBuckets):
 
     def __init__(self, run: Run, spec: Spec) -> None:
         super().__init__(run, spec)
-        self.of = self.target()
+        self.of = comparable(run.snapshot, self.target())
         self.least = whole(spec, "min_doc_count", 0)
         self.order = self._order(spec.options.get("order"))
         self.hard = self._bounds("hard_bounds")

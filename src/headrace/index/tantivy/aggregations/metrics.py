@@ -13,7 +13,7 @@ from headrace.index.query.formats import shown
 from headrace.index.query.options import number
 from headrace.index.tantivy.aggregations.request import Json, Spec, bad
 from headrace.index.tantivy.aggregations.run import Plan, Reader, Run, both, millis
-from headrace.index.tantivy.kinds import Kind, is_date, kinds, mixed, on_one_line
+from headrace.index.tantivy.kinds import Kind, comparable, is_date, kinds, mixed, on_one_line
 from headrace.index.tantivy.targets import resolve
 
 COUNTS: Final = ("value_count", "cardinality")
@@ -31,7 +31,7 @@ def is_boolean(run: Run, spec: Spec) -> bool:
     field = spec.options.get("field")
     if spec.kind in COUNTS or not isinstance(field, str):
         return False
-    target = resolve(run.snapshot, field)
+    target = comparable(run.snapshot, resolve(run.snapshot, field))
     if target.column is None:
         return kinds(run.snapshot, target) == {Kind.BOOLEAN}
     return target.kind is FieldType.BOOLEAN
@@ -43,6 +43,8 @@ class Metric(Plan):
     def __init__(self, run: Run, spec: Spec) -> None:
         super().__init__(run, spec)
         self.of = self.target()
+        if spec.kind not in COUNTS:
+            self.of = comparable(run.snapshot, self.of)
         self.dated = is_date(run.snapshot, self.of)
         self._check()
 
@@ -152,7 +154,7 @@ class Boolean(Plan):
         raise NotImplementedError
 
     def answer(self, query: Query) -> Json:
-        kind, of = self.spec.kind, self.target()
+        kind, of = self.spec.kind, comparable(self.run.snapshot, self.target())
         if kind not in ("avg", "min", "max", "sum", "stats") or self.options.get("missing") is not None:
             bad(
                 f"[{kind}] aggregation [{self.name}] on the boolean field [{of.name}]: use [terms],"
