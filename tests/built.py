@@ -126,4 +126,8 @@ def _fits(field: Field, value: Any) -> bool:
     }
     values = value if isinstance(value, list) else [value]
     kinds = wanted.get(field.kind, (str,))
+    if field.kind is FieldType.DATE:
+        return all(isinstance(v, str) and engine.dynamic_date(v) is not None for v in values)
+    if field.kind is FieldType.IP:
+        return all(isinstance(v, str) and ("." in v or ":" in v) for v in values)
     return all(isinstance(v, kinds) and (isinstance(v, bool) == (kinds == (bool,))) for v in values)

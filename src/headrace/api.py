@@ -21,8 +21,10 @@ from headrace.index.tantivy import store
 from headrace.job import Job, Summary
 from headrace.remote import RemoteIndex
 from headrace.result import Result
+from headrace.serve import searches
+from headrace.serve.hits import Shown, answer_body
 from headrace.serve.requests import parsed
-from headrace.serve.search import search_body
+from headrace.serve.searches import Part
 
 if TYPE_CHECKING:
     from headrace.model import Json
@@ -120,9 +122,10 @@ class LocalIndex:
     def answer(self, body: Mapping[str, Json]) -> Mapping[str, Any]:
         started = time.perf_counter()
         request = parsed(body, {})
-        result = self._reader.search(request)
+        found = searches.search([Part(self._name, self._reader.view())], request)
         took = round((time.perf_counter() - started) * 1000)
-        answer = search_body(self._name, result, took, counted=request.count, source=request.source)
+        shown = Shown(source=request.source is not False, total=None if request.count else 0)
+        answer = answer_body(found, took, shown, {})
         # Through JSON, so that it is the HTTP interface's answer to the letter.
         try:
             decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(answer))

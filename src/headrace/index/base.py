@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -155,6 +155,19 @@ class View(Protocol):
         ...
 
     def watermarks(self) -> Watermarks: ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A view that can tell documents apart by where a declared field's values are: in it, or beside it."""
+
+    def misfits(self, names: Collection[str]) -> list[str]:
+        """Those of the fields with values that did not fit their type, by name."""
+        ...
+
+    def apart(self, fields: Sequence[str]) -> list[View]:
+        """Views that together have each document once; in each a field has all its values in one place."""
+        ...
 
 
 class Reader(View, Protocol):

@@ -106,7 +106,7 @@ def terms(kind: Kind, answers: Answers) -> Answer:
     by_key: dict[Any, dict[int, tuple[str, Any]]] = {}
     for place, (index, answer) in enumerate(answers):
         for bucket in answer["buckets"]:
-            by_key.setdefault(_identity(bucket["key"]), {})[place] = (index, bucket)
+            by_key.setdefault(_identity(bucket), {})[place] = (index, bucket)
     least = _whole(kind.options.get("min_doc_count", 1), "min_doc_count")
     found = []
     for parts in by_key.values():
@@ -377,9 +377,11 @@ def _keys(bucket: Mapping[str, Any]) -> Answer:
     return {name: bucket[name] for name in names if name in bucket}
 
 
-def _identity(key: Any) -> Any:
-    """Python takes True for 1; a bucket's key is not."""
-    return (isinstance(key, bool), tuple(key) if isinstance(key, list) else key)
+def _identity(bucket: Mapping[str, Any]) -> Any:
+    """`true` has the key 1, and is told from the number by its `key_as_string`."""
+    key = bucket["key"]
+    boolean = isinstance(key, bool) or bucket.get("key_as_string") in ("true", "false")
+    return (boolean, tuple(key) if isinstance(key, list) else key)
 
 
 def _whole(value: Any, name: str) -> int:

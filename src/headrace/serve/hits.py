@@ -11,7 +11,7 @@ import msgspec
 from headrace.core.errors import RequestError
 from headrace.core.glob import matches
 from headrace.fields import Field, FieldType
-from headrace.index.base import Hit, SearchResult, SortKey
+from headrace.index.base import Hit, SortKey
 from headrace.index.query import dates, formats
 from headrace.index.query.bounds import hold
 from headrace.serve.searches import Answered, Found
@@ -63,16 +63,6 @@ def shards(indexes: int) -> dict[str, int]:
     return {"total": indexes, "successful": indexes, "skipped": 0, "failed": 0}
 
 
-def search_body(
-    index: str, result: SearchResult, took: int, *, counted: bool = True, source: object = True
-) -> dict[str, Any]:
-    """The answer of a search in one index."""
-    found = [Found(index, hit) for hit in result.hits]
-    answered = Answered(result.total, found, result.max_score, result.aggregations, 1)
-    shown = Shown(source=source is not False, total=None if counted else 0)
-    return answer_body(answered, took, shown, {})
-
-
 def answer_body(answered: Answered, took: int, shown: Shown, declared: Declared) -> dict[str, Any]:
     """A search's answer; `_source` is the stored bytes themselves."""
     hits: dict[str, Any] = {"max_score": answered.max_score}
@@ -89,6 +79,8 @@ def answer_body(answered: Answered, took: int, shown: Shown, declared: Declared)
             known = {name: field for fields in declared.values() for name, field in fields.items()}
             found = typed(shown.typed, found, known)
         body["aggregations"] = found
+    if answered.left_out:
+        body["headrace"] = {"left_out": list(answered.left_out)}
     return body
 
 

@@ -18,14 +18,14 @@ from headrace.core.clock import Clock
 from headrace.fields import Field
 from headrace.serve import arrow, cat, judging, msearch, requests, scroll, searches, suggest
 from headrace.serve.freshness import Realtime
-from headrace.serve.hits import search_body, shards
+from headrace.serve.hits import shards
 from headrace.serve.names import Indices
 from headrace.serve.reads import Reads, answered
 from headrace.serve.responses import PRODUCT, json_response
 from headrace.serve.searches import Part
 from headrace.serve.threads import in_thread
 
-__all__ = ["Readers", "answered", "banner", "in_thread", "routes", "search_body"]
+__all__ = ["Readers", "answered", "banner", "in_thread", "routes"]
 
 Readers = Indices
 

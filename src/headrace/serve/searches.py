@@ -18,9 +18,10 @@ from headrace.fields import FieldType
 from headrace.index.base import Hit, SearchRequest, SearchResult, SortKey, View
 from headrace.index.query.dates import as_date_span
 from headrace.model import Json
-from headrace.serve import merge
+from headrace.serve import merge, misfits
 from headrace.serve.buckets import read
 from headrace.serve.collapse import collapsed
+from headrace.serve.misfits import Told
 from headrace.serve.names import Named
 from headrace.serve.order import ascending, descending
 
@@ -65,6 +66,7 @@ class Answered:
     max_score: float | None
     aggregations: Any
     indexes: int
+    left_out: Told = ()
 
 
 def parts_of(named: Sequence[Named]) -> list[Part]:
@@ -86,7 +88,8 @@ def search(parts: Sequence[Part], request: SearchRequest) -> Answered:
     if request.start:
         asked = replace(asked, start=0, size=request.start + request.size)
     ordered = sorted(parts, key=lambda part: part.name, reverse=down)
-    results = [part.view.search(_for(part, asked, len(keys), down)) for part in ordered]
+    found_in = [_results(part, _for(part, asked, len(keys), down)) for part in ordered]
+    results = [result for result, _ in found_in]
     hits = _window(ordered, results, request, keys)
     best = [result.max_score for result in results if result.max_score is not None]
     found = None
@@ -96,7 +99,16 @@ def search(parts: Sequence[Part], request: SearchRequest) -> Answered:
         ]
         found = merge.merged(request.aggregations, answers)
     total = sum(result.total for result in results)
-    return Answered(total, hits, max(best) if best else None, found, len(parts))
+    left_out = tuple(text for _, told in found_in for text in told)
+    return Answered(total, hits, max(best) if best else None, found, len(parts), left_out)
+
+
+def _results(part: Part, request: SearchRequest) -> tuple[SearchResult, Told]:
+    """One of several indexes, its misfits taken in."""
+    apart, told = misfits.aggregated(part.name, part.view, request)
+    if apart is None:
+        return part.view.search(request), ()
+    return replace(part.view.search(replace(request, aggregations=None)), aggregations=apart), told
 
 
 def count(parts: Sequence[Part], query: Any) -> int:
@@ -112,16 +124,14 @@ def narrowed(query: Any, condition: Any) -> Any:
 
 def _one(part: Part, request: SearchRequest) -> Answered:
     keys, down = _split(request.sort)
-    found = part.view.search(_for(part, request, len(keys), down))
+    asked = _for(part, request, len(keys), down)
+    apart, told = misfits.aggregated(part.name, part.view, asked)
+    found = part.view.search(asked if apart is None else replace(asked, aggregations=None))
     hits = [Found(part.name, hit) for hit in found.hits]
-    return Answered(found.total, hits, found.max_score, _named(part, request, found), 1)
-
-
-def _named(part: Part, request: SearchRequest, found: SearchResult) -> Any:
-    """Hits inside aggregations have an index too."""
-    if found.aggregations is None:
-        return None
-    return _with_index(part.name, request.aggregations or {}, found.aggregations)
+    aggregations = found.aggregations if apart is None else apart
+    if aggregations is not None:
+        aggregations = _with_index(part.name, request.aggregations or {}, aggregations)
+    return Answered(found.total, hits, found.max_score, aggregations, 1, told)
 
 
 def _with_index(name: str, request: Any, answer: Any) -> Any:

@@ -13,10 +13,14 @@ LONGEST: Final = 400
 """Characters of a number that fits a float; beyond some thousand Python refuses to read an integer."""
 
 
+class Unfit(RequestError):
+    """A request for what no value of the field's type can be; values that did not fit the type may be it."""
+
+
 def refuse(field: str, kind: str, value: object, why: str = "") -> NoReturn:
     """Raise what Elasticsearch answers to a value its field cannot hold."""
     reason = f"failed to create query: field [{field}] of type [{kind}] cannot take the value [{value}]"
-    raise RequestError(400, "query_shard_exception", f"{reason}: {why}" if why else reason)
+    raise Unfit(400, "query_shard_exception", f"{reason}: {why}" if why else reason)
 
 
 def is_number(text: str) -> bool:

@@ -8,13 +8,14 @@ from typing import Final
 
 from headrace.fields import FieldType
 from headrace.index.query.dates import DATES, as_date, as_date_span, iso
-from headrace.index.query.scalars import is_number, number, refuse
+from headrace.index.query.scalars import Unfit, is_number, number, refuse
 from headrace.index.query.tree import Scalar
 from headrace.index.query.zones import EPOCH, MICROSECOND, to_datetime, to_micros
 
 __all__ = [
-    "DATES", "EPOCH", "INTEGERS", "MICROSECOND", "as_boolean", "as_date", "as_date_span", "as_integer",
-    "as_ip_span", "as_number", "as_text", "is_number", "iso", "number", "refuse", "to_datetime", "to_micros",
+    "DATES", "EPOCH", "INTEGERS", "MICROSECOND", "Unfit", "as_boolean", "as_date", "as_date_span",
+    "as_integer", "as_ip_span", "as_number", "as_text", "is_number", "iso", "number", "refuse",
+    "to_datetime", "to_micros",
 ]  # fmt: skip
 
 INTEGERS: Final = {

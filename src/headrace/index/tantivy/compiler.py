@@ -1,13 +1,15 @@
 """A query tree → the engine's query: the only place that knows how each kind of field is searched.
 
 A query on a declared field also finds values that did not fit its type and live under the same path in the
-dynamic pair (PROTOCOL 26): by term, match, phrase and exists.
+dynamic pair (PROTOCOL 26). Where a commit has such values, each query on one field is asked of both.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from tantivy import Occur, Query
@@ -79,7 +81,7 @@ class _Compiler(Words):
         if "*" not in node.field:
             try:
                 target = resolve(self.snapshot, node.field)
-                return ask(self, target, target.asked(node))
+                return self.of_both(ask, target, node)
             except RequestError as error:
                 if self.lenient and error.status == 400:
                     return Query.empty_query()
@@ -95,12 +97,24 @@ class _Compiler(Words):
         for name in names:
             try:
                 target = resolve(self.snapshot, name)
-                found.append(ask(self, target, target.asked(node)))
+                found.append(self.of_both(ask, target, node))
             except RequestError:
                 continue  # a field of another type cannot hold the value
         if not found:
             return Query.empty_query()
         return Query.disjunction_max_query(found)
+
+    def of_both(self, ask: Callable[[_Compiler, Target, Any], Query], target: Target, node: Any) -> Query:
+        """A column's values, and those that did not fit it; what does not fit either is asked of these."""
+        asked = target.asked(node)
+        hidden = target.column in (None, engine.ID, engine.SEQ)
+        if hidden or isinstance(node, tree.Exists) or not self.snapshot.has_misfits(target.path):
+            return ask(self, target, asked)
+        try:
+            column = self._fitting(ask, target, asked)
+        except values.Unfit:
+            return ask(self, target.misfits(FieldType.JSON), node)
+        return any_of([column, ask(self, target.misfits(target.kind), node)])
 
     def boolean(self, node: tree.Bool) -> Query:
         clauses = [(Occur.Must, self.node(query)) for query in node.must]
@@ -148,7 +162,7 @@ class _Compiler(Words):
         if first.raw or (first.column is not None and first.kind is not FieldType.TEXT):
             leaf = tree.Match(first.name, node.text, loose=True)
             try:
-                return Query.boost_query(self.match(first, leaf), targets[0][1])
+                return Query.boost_query(self.of_both(_Compiler.match, first, leaf), targets[0][1])
             except RequestError:
                 return Query.empty_query()  # a number or date beside the texts cannot hold a word
         tokens = [token[1] for token in words(first, text)]
@@ -157,14 +171,34 @@ class _Compiler(Words):
         parts = [
             Query.disjunction_max_query(
                 [
-                    Query.boost_query(self.term(target.column or target.dynamic_text, token), factor)
+                    Query.boost_query(self.term(name, token), factor)
                     for target, factor in targets
+                    for name in self._words_of(target)
                 ],
                 node.tie,
             )
             for token in tokens
         ]
         return some(parts, node.conjunction, node.minimum)
+
+    def _fitting(
+        self, ask: Callable[[_Compiler, Target, Any], Query], target: Target, node: tree.Node
+    ) -> Query:
+        """The column asked for what fits it: of several values, those that do. Raises Unfit for none."""
+        if not isinstance(node, tree.Terms) or len(node.values) < 2:
+            return ask(self, target, node)
+        found = []
+        for value in node.values:
+            with suppress(values.Unfit):
+                found.append(ask(self, target, replace(node, values=(value,))))
+        return any_of(found) if found else ask(self, target, replace(node, values=node.values[:1]))
+
+    def _words_of(self, target: Target) -> list[str]:
+        """The engine's fields with a text field's words."""
+        if target.column is None:
+            return [target.dynamic_text]
+        beside = [target.dynamic_text] if self.snapshot.has_misfits(target.path) else []
+        return [target.column, *beside]
 
 
 _LEAVES: Final[dict[type, Callable[[_Compiler, Target, Any], Query]]] = {

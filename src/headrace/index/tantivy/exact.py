@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from tantivy import Query
 
-from headrace.core.errors import RequestError
 from headrace.fields import FieldType
 from headrace.index.query import patterns, tree, values
 from headrace.index.tantivy import schema as engine
@@ -50,11 +49,10 @@ class Exact:
         return Query.exists_query(column)
 
     def terms(self, target: Target, node: tree.Terms) -> Query:
-        found = []
         if target.column is not None:
-            found += [self.column_value(target, value) for value in node.values]
-        if target.column is None or target.column not in (engine.ID, engine.SEQ):
-            found += [query for value in node.values for query in self.dynamic_value(target, value)]
+            found = [self.column_value(target, value) for value in node.values]
+        else:
+            found = [query for value in node.values for query in self.dynamic_value(target, value)]
         query = any_of(found)
         return query if node.scored else unscored(query, 1.0)
 
@@ -106,7 +104,7 @@ class Exact:
         if target.column is None:
             return unscored(self._dynamic_pattern(target, node), 1.0)
         if target.kind not in (FieldType.TEXT, FieldType.KEYWORD):
-            raise RequestError(
+            raise values.Unfit(
                 400,
                 "query_shard_exception",
                 f"[{node.kind}] queries are for keyword and text fields, "
@@ -138,11 +136,12 @@ def _forms(value: Any) -> list[Any]:
     if isinstance(value, str):
         if value in ("true", "false"):
             return [value, value == "true"]
-        return [value, *_numbers(values.number(value))] if values.is_number(value) else [value]
-    return [*_numbers(value), str(value)]
+        return [value, *numbers(values.number(value))] if values.is_number(value) else [value]
+    return [*numbers(value), str(value)]
 
 
-def _numbers(value: float) -> list[float]:
+def numbers(value: float) -> list[float]:
+    """A number as the columns of a JSON field may hold it."""
     if isinstance(value, int):
         return [value, float(value)] if abs(value) < 2**53 else [value]
     return [value, int(value)] if value.is_integer() and abs(value) < 2**63 else [value]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from tantivy import FieldType as EngineType
 from tantivy import Occur, Query
@@ -16,6 +16,9 @@ from headrace.index.query import patterns, tree, values
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.snapshot import Snapshot, guarded
 from headrace.index.tantivy.targets import Target, parser_path
+
+NUMBERS: Final = (FieldType.INTEGER, FieldType.UNSIGNED, FieldType.FLOAT)
+_ON_A_LINE: Final = (*NUMBERS, FieldType.DATE, FieldType.BOOLEAN, FieldType.IP)
 
 
 def range_query(snapshot: Snapshot, target: Target, node: tree.Range, now: int | None = None) -> Query:
@@ -153,6 +156,8 @@ def _dynamic(snapshot: Snapshot, target: Target, node: tree.Range, now: int | No
     bounds = [bound for bound in (node.lower, node.upper) if bound is not None]
     if not bounds:
         return Query.exists_query(target.dynamic, json_subpaths=True)
+    if target.beside in _ON_A_LINE:
+        return _misfits(snapshot, target, node, now)
     found = []
     if node.format is not None or _all_dates(bounds):
         found.append(_dynamic_dates(snapshot, target, node, now))
@@ -162,6 +167,15 @@ def _dynamic(snapshot: Snapshot, target: Target, node: tree.Range, now: int | No
         texts = snapshot.expand(target.path, regex)
         found.append(texts_query(snapshot, target.dynamic, texts))
     return any_of(found)
+
+
+def _misfits(snapshot: Snapshot, target: Target, node: tree.Range, now: int | None) -> Query:
+    """Values that did not fit a declared type, compared as that type is: no text is between numbers."""
+    if target.beside is FieldType.DATE:
+        return _dynamic_dates(snapshot, target, node, now)
+    if target.beside in NUMBERS and (numeric := _numbers(node)):
+        return _dynamic_numbers(snapshot, target, numeric)
+    return Query.empty_query()
 
 
 def _all_dates(bounds: list[Any]) -> bool:

@@ -19,14 +19,15 @@ import tantivy
 from tantivy import Query
 
 from headrace.core.errors import StoreError
-from headrace.fields import Field
+from headrace.fields import Field, FieldType
 from headrace.index.base import Hit, IndexStats, SearchRequest, SearchResult
-from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.committed import REOPEN_SECONDS
 from headrace.index.tantivy.damage import readable
+from headrace.index.tantivy.kinds import Kind, kinds, mixed
 from headrace.index.tantivy.live import engine_folder, pointed
 from headrace.index.tantivy.snapshot import Snapshot
 from headrace.index.tantivy.store import ENGINE, META, open_engine, read_description
+from headrace.index.tantivy.targets import Target
 from headrace.index.tantivy.view import TantivyView
 from headrace.model import Json, Watermarks
 
@@ -63,7 +64,8 @@ class TantivyReader:
 
     def dynamic_fields(self) -> dict[str, str]:
         """Undeclared fields that documents have, with Elasticsearch's name of what they seem to hold."""
-        return {path: _seems(sample) for path, sample in self.snapshot().dynamic_values.items()}
+        snapshot = self.snapshot()
+        return {path: _seems(snapshot, path, sample) for path, sample in snapshot.dynamic_values.items()}
 
     def snapshot(self) -> Snapshot:
         """The newest commit, as the engine has it."""
@@ -154,14 +156,14 @@ class TantivyReader:
             self._seen = None
 
 
-def _seems(sample: Sequence[Any]) -> str:
-    """The Elasticsearch type of a dynamic field's values."""
-    if not sample:
-        return "keyword"
-    if all(isinstance(value, bool) for value in sample):
-        return "boolean"
-    if all(isinstance(value, int | float) for value in sample):
-        return "long" if all(float(value).is_integer() for value in sample) else "double"
-    if all(isinstance(value, str) and engine.dynamic_date(value) for value in sample):
-        return "date"
-    return "text"
+def _seems(snapshot: Snapshot, path: str, sample: Sequence[Any]) -> str:
+    """The Elasticsearch type of a dynamic field's values: what all are, with a sample's width of numbers."""
+    target = Target(path, path, FieldType.JSON)
+    found = kinds(snapshot, target)
+    if not found:
+        return "text" if sample else "keyword"
+    if mixed(snapshot, target):
+        return "text"
+    if found == {Kind.NUMBER}:
+        return "double" if any(isinstance(value, float) for value in sample) else "long"
+    return "date" if found == {Kind.DATE} else "boolean"

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import tantivy
-from tantivy import Query
+from tantivy import Occur, Query
 
 from headrace.core.errors import RequestError
 from headrace.index.tantivy import schema as engine
@@ -48,16 +48,34 @@ def guarded(call: Callable[[], T]) -> T:
 class Snapshot:
     """A searcher, which never changes, and what can be asked of it. Safe to share between threads."""
 
-    def __init__(self, index: tantivy.Index, fields: engine.EngineSchema) -> None:
+    def __init__(
+        self,
+        index: tantivy.Index,
+        fields: engine.EngineSchema,
+        searcher: tantivy.Searcher | None = None,
+        only: Query | None = None,
+        beside: frozenset[str] = frozenset(),
+    ) -> None:
+        """`only`: the documents seen; `beside`: declared fields whose values are all in the dynamic pair."""
         self.index = index
-        self.searcher = index.searcher()
+        self.searcher = searcher or index.searcher()
+        self.only = only
+        self.beside = beside
         self.schema = index.schema
         self.fields = fields
         self._single: dict[str, bool] = {}
+        self._misfits: dict[str, bool] = {}
+        self.kinds: dict[str, frozenset[Any]] = {}
 
     def visible(self, query: Query) -> Query:
         """The query, blind to position documents (PROTOCOL 3)."""
+        if self.only is not None:
+            query = Query.boolean_query([(Occur.Must, query), (Occur.Must, self.only)])
         return engine.exclude_positions(query, self.schema)
+
+    def part(self, only: Query, beside: frozenset[str]) -> Snapshot:
+        """The same commit, of these documents alone."""
+        return Snapshot(self.index, self.fields, self.searcher, only, beside)
 
     def count(self, query: Query) -> int:
         result: Any = guarded(lambda: self.searcher.search(self.visible(query), 1, count=True))
@@ -77,6 +95,13 @@ class Snapshot:
             found = self.aggregate(Query.all_query(), {"n": {"value_count": {"field": column}}})["n"]["value"]
             self._single[column] = int(found) == self.count(Query.exists_query(column))
         return self._single[column]
+
+    def has_misfits(self, path: str) -> bool:
+        """Whether values of a declared field that did not fit it are in the dynamic pair; once per commit."""
+        if path not in self._misfits:
+            name = f"{engine.DYNAMIC}.{in_engine(path)}"
+            self._misfits[path] = self.count(guarded(lambda: Query.exists_query(name))) > 0
+        return self._misfits[path]
 
     @cached_property
     def dynamic_values(self) -> dict[str, list[Any]]:

@@ -22,6 +22,7 @@ from headrace.fields import FieldType
 from headrace.index.base import SortKey
 from headrace.index.query import tree, values
 from headrace.index.tantivy import schema as engine
+from headrace.index.tantivy.kinds import on_one_line
 from headrace.index.tantivy.ranges import micros_query, range_query
 from headrace.index.tantivy.snapshot import Snapshot, guarded
 from headrace.index.tantivy.targets import Target, resolve
@@ -69,6 +70,8 @@ def walk(
     """Places in order, from after the given keys on; `page` is how many will be wanted, more may come."""
     ordered = complete(keys)
     targets = [resolve(snapshot, key.field) for key in ordered]
+    for target in targets:
+        on_one_line(snapshot, target, "a sort")
     request = _request(ordered, targets, min(max(page, 1), LARGEST_PAGE))
     if after is not None:
         request["composite"]["after"] = _cursor(ordered, targets, after)

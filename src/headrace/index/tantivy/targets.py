@@ -35,6 +35,8 @@ class Target:
     source:   its path in documents, where that is another's (a multi-field)
     normalizer: what was done to its values, and so has to be done to those that are asked for
     ignore_above, coerce: what else was done to them
+    beside: the values of a declared field that did not fit it, and live in the dynamic pair: the type that
+        those asked for must be comparable with; JSON where they do not fit it either
     """
 
     name: str
@@ -47,6 +49,7 @@ class Target:
     normalizer: str | None = None
     ignore_above: int | None = None
     coerce: bool = False
+    beside: FieldType | None = None
 
     def values(self, found: Sequence[Any]) -> list[Any]:
         """Values of a document as they are indexed; those too long to be so are left out."""
@@ -77,6 +80,10 @@ class Target:
             regex = normalized_text(regex, "asciifolding")
         return f"(?i:{regex})" if "lowercase" in steps else regex
 
+    def misfits(self, kind: FieldType) -> Target:
+        """The values of this declared field that did not fit it, for what is of this type."""
+        return Target(self.name, self.path, FieldType.JSON, raw=self.raw, beside=kind)
+
     @property
     def path_in_source(self) -> str:
         return self.source or self.path
@@ -106,6 +113,12 @@ class Target:
 
 def resolve(snapshot: Snapshot, name: str) -> Target:
     """The target of a name; an unknown one is a dynamic field that no document has."""
+    found = resolve_declared(snapshot, name)
+    return found.misfits(found.kind) if found.path in snapshot.beside and found.column else found
+
+
+def resolve_declared(snapshot: Snapshot, name: str) -> Target:
+    """As `resolve`, wherever a part of a commit has the field's values."""
     fields = snapshot.fields
     if name == engine.ID:
         return Target(name, name, FieldType.KEYWORD, engine.ID)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any, Final
 
 import msgspec
 import polars as pl
 import tantivy
-from tantivy import Query
+from tantivy import Occur, Query
 
 from headrace.core.errors import RequestError
 from headrace.fields import Field, FieldType
-from headrace.index.base import Hit, SearchRequest, SearchResult, SortKey
+from headrace.index.base import Hit, SearchRequest, SearchResult, SortKey, View
 from headrace.index.query import parse_query, tree, values
 from headrace.index.query.bounds import PER_HIT, hold
 from headrace.index.query.source import filtered, values_at
@@ -80,6 +82,28 @@ class TantivyView:
             )
         scores = [hit.score for hit in hits if hit.score is not None]
         return SearchResult(total, hits, max(scores) if scores and not request.start else None, found)
+
+    def misfits(self, names: Collection[str]) -> list[str]:
+        """Declared fields among these names with values that did not fit their type."""
+        targets = []
+        for name in names:
+            with suppress(RequestError):  # the aggregation itself says what is wrong with the name
+                targets.append(resolve(self.snapshot, name))
+        paths = {target.path for target in targets if target.column not in (None, engine.ID, engine.SEQ)}
+        return sorted(path for path in paths if self.snapshot.has_misfits(path))
+
+    def apart(self, fields: Sequence[str]) -> list[View]:
+        """A view for each combination of fields whose values are beside them."""
+        present = {path: Query.exists_query(resolve(self.snapshot, path).dynamic) for path in fields}
+        views: list[View] = []
+        for chosen in product((False, True), repeat=len(fields)):
+            beside = frozenset(path for path, is_beside in zip(fields, chosen, strict=True) if is_beside)
+            clauses = [(Occur.Must, Query.all_query())] + [
+                (Occur.Must if path in beside else Occur.MustNot, query) for path, query in present.items()
+            ]
+            only = Query.const_score_query(Query.boolean_query(clauses), 0.0)
+            views.append(TantivyView(self.snapshot.part(only, beside), self._fields))
+        return views
 
     def _page(self, request: SearchRequest) -> _Page:
         snapshot = self.snapshot

@@ -30,13 +30,11 @@ class Words(Exact):
 
     def match(self, target: Target, node: tree.Match) -> Query:
         text = values.as_text(node.text)
-        if target.column is not None and target.kind is not FieldType.TEXT:
-            column = self._fuzzy_or_exact(target, node, text)
-            return any_of([column, *self._dynamic_match(target, node, text)])
-        found = self._dynamic_match(target, node, text)
-        if target.column is not None:
-            found.insert(0, self.words(target, target.column, node, text))
-        return any_of(found)
+        if target.column is None:
+            return any_of(self._dynamic_match(target, node, text))
+        if target.kind is FieldType.TEXT:
+            return self.words(target, target.column, node, text)
+        return self._fuzzy_or_exact(target, node, text)
 
     def _fuzzy_or_exact(self, target: Target, node: tree.Match, text: str) -> Query:
         if target.kind is FieldType.KEYWORD and node.prefix:
@@ -48,10 +46,10 @@ class Words(Exact):
 
     def _dynamic_match(self, target: Target, node: tree.Match, text: str) -> list[Query]:
         exact = self.dynamic_value(target, node.text)
-        if target.raw or target.column in (engine.ID, engine.SEQ):
-            return [] if target.column in (engine.ID, engine.SEQ) else exact
+        if target.raw:
+            return exact
         analysed = Target(target.name, target.path, FieldType.TEXT)
-        if target.column is not None and node.exact_start:
+        if target.beside is not None and node.exact_start:
             node = replace(node, fuzziness=0)  # of the few values that do not fit a declared type
         found = [self.words(analysed, target.dynamic_text, node, text)]
         if not isinstance(node.text, str) or len(exact) > 1:
@@ -116,18 +114,18 @@ class Words(Exact):
         text = values.as_text(node.text)
         if target.column in (engine.ID, engine.SEQ) or target.raw:
             return self.terms(target, tree.Terms(target.name, (node.text,), scored=True))
+        if target.kind is FieldType.TEXT:
+            return self._phrase(target, str(target.column), node, text)
+        if target.column is not None:
+            return self._phrase_of_column(target, node, text)
         analysed = Target(target.name, target.path, FieldType.TEXT)
-        beyond = target.column is not None and (node.slop or node.expansions > tree.EXPANSIONS)
+        beyond = target.beside is not None and (node.slop or node.expansions > tree.EXPANSIONS)
         # Of the few values that do not fit a declared type, a prefix is asked plainly.
         plain = replace(node, slop=0, expansions=tree.EXPANSIONS) if node.prefix and beyond else node
         found = [self._phrase(analysed, target.dynamic_text, plain, text)]
         exact = self.dynamic_value(target, node.text)
         if not isinstance(node.text, str) or len(exact) > 1:
             found += exact
-        if target.kind is FieldType.TEXT:
-            found.insert(0, self._phrase(target, str(target.column), node, text))
-        elif target.column is not None:
-            found.insert(0, self._phrase_of_column(target, node, text))
         return any_of(found)
 
     def _phrase_of_column(self, target: Target, node: tree.Phrase, text: str) -> Query:
@@ -183,7 +181,7 @@ class Words(Exact):
         elif target.kind in (FieldType.TEXT, FieldType.KEYWORD):
             names = [target.column]
         else:
-            raise RequestError(
+            raise values.Unfit(
                 400,
                 "query_shard_exception",
                 f"[fuzzy] queries are for keyword and text fields, "

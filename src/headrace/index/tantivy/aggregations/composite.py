@@ -11,12 +11,14 @@ from typing import Any
 
 from tantivy import Query
 
+from headrace.core.errors import RequestError
 from headrace.fields import FieldType
 from headrace.index.query import tree, values
 from headrace.index.query.formats import shown
 from headrace.index.query.options import number
 from headrace.index.query.rounding import Rounding, rounding
 from headrace.index.query.zones import is_fixed, time_zone
+from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.aggregations.ranges import dates_between
 from headrace.index.tantivy.aggregations.request import Json, Spec, bad, whole
 from headrace.index.tantivy.aggregations.run import (
@@ -26,11 +28,11 @@ from headrace.index.tantivy.aggregations.run import (
     Reader,
     Run,
     both,
-    is_date,
     too_many_buckets,
 )
 from headrace.index.tantivy.aggregations.terms import value_query
 from headrace.index.tantivy.compiler import compile_query
+from headrace.index.tantivy.kinds import is_date, on_one_line, only_dates, only_numbers
 from headrace.index.tantivy.sorting import spelled
 from headrace.index.tantivy.targets import Target
 
@@ -100,6 +102,8 @@ class Composite(EngineBuckets):
             step = request["interval"] = number(options.get("interval"), "interval")
         if kind == "date_histogram":
             found = self._rounding(str(name), options, request)
+        refuse = {"histogram": only_numbers, "date_histogram": only_dates}.get(kind, on_one_line)
+        refuse(self.run.snapshot, target, f"a [{kind}] source of [composite]")
         dated = kind == "date_histogram" or is_date(self.run.snapshot, target)
         return Source(str(name), kind, target, dated, found, step, options.get("format"), {kind: request})
 
@@ -149,12 +153,23 @@ class Composite(EngineBuckets):
     def _spelled(self, source: Source, value: Any) -> str:
         if value is None:
             return "null:"
-        if source.dated:
+        if source.dated and not self._is_beside_dates(source, value):
             micros = values.as_date(source.target.name, value, source.format, now=self.run.now)
             return f"dt:{micros * 1000}"
         if source.kind == "histogram":
             return f"f64:{number(value, 'after')!r}"
         return spelled(source.target, value)
+
+    @staticmethod
+    def _is_beside_dates(source: Source, value: Any) -> bool:
+        """Whether a key of a field of dates is a text or boolean among them."""
+        if source.target.column is not None or source.kind != "terms" or isinstance(value, int | float):
+            return isinstance(value, bool)
+        try:
+            values.as_date(source.target.name, value, source.format)
+        except RequestError:
+            return True
+        return source.format is None and engine.dynamic_date(str(value)) is None
 
     def _read(self, raw: Json) -> Json:
         buckets = []
@@ -169,7 +184,7 @@ class Composite(EngineBuckets):
     def _key(self, source: Source, value: Any) -> Any:
         if value is None:
             return None
-        if source.dated and isinstance(value, int | float):
+        if source.dated and isinstance(value, int | float) and not isinstance(value, bool):
             return shown(round(value) * 1000, source.format) if source.format else round(value)
         if source.target.kind is FieldType.BOOLEAN:
             return bool(value)
@@ -185,7 +200,7 @@ class Composite(EngineBuckets):
         run, target = self.run, source.target
         if value is None:
             return compile_query(run.snapshot, tree.Bool(must_not=(tree.Exists(target.name),)))
-        if source.dated:
+        if source.dated and isinstance(value, int | float) and not isinstance(value, bool):
             start = round(value) * 1000
             last = source.rounding.following(start) - 1 if source.rounding else start + 999
             return dates_between(run, target, start, last)

@@ -36,6 +36,7 @@ from headrace.index.tantivy.aggregations.run import (
     too_many_buckets,
 )
 from headrace.index.tantivy.compiler import compile_query
+from headrace.index.tantivy.kinds import comparable, only_dates, only_numbers
 
 NUMBERS: Final = (FieldType.INTEGER, FieldType.UNSIGNED, FieldType.FLOAT, FieldType.JSON)
 
@@ -45,7 +46,7 @@ class Steps(EngineBuckets):
 
     def __init__(self, run: Run, spec: Spec) -> None:
         super().__init__(run, spec)
-        self.of = self.target()
+        self.of = comparable(run.snapshot, self.target())
         self.least = whole(spec, "min_doc_count", 0)
         self.order = self._order(spec.options.get("order"))
         self.hard = self._bounds("hard_bounds")
@@ -158,6 +159,7 @@ class Histogram(Steps):
                 " [histogram]",
                 "illegal_argument_exception",
             )
+        only_numbers(run.snapshot, self.of, "[histogram]")
         if spec.options.get("format") is not None:
             bad(f"[histogram] aggregation [{self.name}] does not support [format]; leave it out")
 
@@ -229,6 +231,7 @@ class DateHistogram(Steps):
                 " [date_histogram]",
                 "illegal_argument_exception",
             )
+        only_dates(run.snapshot, self.of, "[date_histogram]")
         self.dynamic = self.of.column is None
 
     def own(self, query: Query) -> tuple[Json, Reader]:

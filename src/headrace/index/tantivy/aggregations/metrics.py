@@ -12,7 +12,8 @@ from headrace.index.query import values
 from headrace.index.query.formats import shown
 from headrace.index.query.options import number
 from headrace.index.tantivy.aggregations.request import Json, Spec, bad
-from headrace.index.tantivy.aggregations.run import Plan, Reader, Run, both, is_date, millis
+from headrace.index.tantivy.aggregations.run import Plan, Reader, Run, both, millis
+from headrace.index.tantivy.kinds import Kind, comparable, is_date, kinds, mixed, on_one_line
 from headrace.index.tantivy.targets import resolve
 
 COUNTS: Final = ("value_count", "cardinality")
@@ -28,11 +29,12 @@ _DEVIATIONS: Final = (
 
 def is_boolean(run: Run, spec: Spec) -> bool:
     field = spec.options.get("field")
-    return (
-        spec.kind not in COUNTS
-        and isinstance(field, str)
-        and resolve(run.snapshot, field).kind is FieldType.BOOLEAN
-    )
+    if spec.kind in COUNTS or not isinstance(field, str):
+        return False
+    target = comparable(run.snapshot, resolve(run.snapshot, field))
+    if target.column is None:
+        return kinds(run.snapshot, target) == {Kind.BOOLEAN}
+    return target.kind is FieldType.BOOLEAN
 
 
 class Metric(Plan):
@@ -41,11 +43,15 @@ class Metric(Plan):
     def __init__(self, run: Run, spec: Spec) -> None:
         super().__init__(run, spec)
         self.of = self.target()
+        if spec.kind not in COUNTS:
+            self.of = comparable(run.snapshot, self.of)
         self.dated = is_date(run.snapshot, self.of)
         self._check()
 
     def _check(self) -> None:
         kind = self.spec.kind
+        if kind not in COUNTS:
+            on_one_line(self.run.snapshot, self.of, f"[{kind}]")
         if kind not in COUNTS and self.of.kind in (FieldType.KEYWORD, FieldType.IP):
             bad(
                 f"Field [{self.of.name}] of type [{self.of.kind}] is not supported for aggregation [{kind}]",
@@ -71,6 +77,8 @@ class Metric(Plan):
 
     def ask(self, _query: Query) -> tuple[Json, Reader]:
         kind = self.spec.kind
+        if kind == "value_count" and mixed(self.run.snapshot, self.of):
+            return self._values()
         request: Json = {"field": self.of.fast}
         if self.options.get("missing") is not None:
             request["missing"] = self._missing(self.options["missing"])
@@ -79,6 +87,18 @@ class Metric(Plan):
         if "sigma" in self.options:
             request["sigma"] = number(self.options["sigma"], "sigma", least=0)
         return {kind: request}, lambda raw: self.said(self.read(raw))
+
+    def _values(self) -> tuple[Json, Reader]:
+        """The number of values of all kinds: the engine's own count leaves out all but one kind."""
+        terms = {"field": self.of.fast, "size": 1}
+        if self.options.get("missing") is not None:
+            terms["missing"] = self.options["missing"]
+
+        def read(raw: Json) -> Json:
+            rest = raw.get("sum_other_doc_count") or 0
+            return self.said({"value": rest + sum(bucket["doc_count"] for bucket in raw["buckets"])})
+
+        return {"terms": terms}, read
 
     def _missing(self, given: Any) -> Any:
         if self.spec.kind in COUNTS and self.of.kind in (FieldType.KEYWORD, FieldType.IP):
@@ -134,13 +154,13 @@ class Boolean(Plan):
         raise NotImplementedError
 
     def answer(self, query: Query) -> Json:
-        kind, of = self.spec.kind, self.target()
+        kind, of = self.spec.kind, comparable(self.run.snapshot, self.target())
         if kind not in ("avg", "min", "max", "sum", "stats") or self.options.get("missing") is not None:
             bad(
                 f"[{kind}] aggregation [{self.name}] on the boolean field [{of.name}]: use [terms],"
                 " or without [missing]"
             )
-        schema, column = self.run.snapshot.schema, str(of.column)
+        schema, column = self.run.snapshot.schema, of.fast
         yes, no = (
             self.run.count(both(query, Query.term_query(schema, column, value))) for value in (True, False)
         )

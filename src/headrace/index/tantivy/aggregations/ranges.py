@@ -23,10 +23,10 @@ from headrace.index.tantivy.aggregations.run import (
     QueryBuckets,
     Reader,
     Run,
-    is_date,
     millis,
 )
 from headrace.index.tantivy.compiler import compile_query
+from headrace.index.tantivy.kinds import comparable, is_date, on_one_line, only_dates
 from headrace.index.tantivy.ranges import dynamic_dates, micros_query
 from headrace.index.tantivy.targets import Target, resolve
 
@@ -55,11 +55,14 @@ class _Given:
         field = spec.options.get("field")
         if not isinstance(field, str) or not field:
             bad(f"aggregation [{spec.name}] of type [{spec.kind}] needs a [field]")
-        self.target = resolve(run.snapshot, field)
+        self.target = comparable(run.snapshot, resolve(run.snapshot, field))
         self.dated = spec.kind == "date_range" or (
             spec.kind == "range" and is_date(run.snapshot, self.target)
         )
         _check(spec, self.target)
+        on_one_line(run.snapshot, self.target, f"[{spec.kind}]")
+        if spec.kind == "date_range":
+            only_dates(run.snapshot, self.target, f"[{spec.kind}]")
         given = spec.options.get("ranges")
         if not isinstance(given, list) or not given:
             bad(f"aggregation [{spec.name}] of type [{spec.kind}] needs [ranges], a list")

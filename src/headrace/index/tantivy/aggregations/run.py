@@ -15,7 +15,6 @@ from typing import Any, Final
 from tantivy import Occur, Query
 
 from headrace.core.errors import RequestError
-from headrace.fields import FieldType
 from headrace.index.query import values
 from headrace.index.query.bounds import CURRENT, PER_BUCKET, hold
 from headrace.index.tantivy import schema as engine
@@ -260,19 +259,10 @@ class QueryBuckets(Buckets):
         return {**keys, "doc_count": self.run.count(query), **self.run.answers(query, self.inner)}
 
 
-def is_date(snapshot: Snapshot, target: Target) -> bool:
-    """Whether a field's numbers are dates: declared, or all sampled dynamic texts of it are."""
-    if target.column is not None:
-        return target.kind is FieldType.DATE
-    sample = snapshot.dynamic_values.get(target.path, [])
-    return bool(sample) and all(isinstance(v, str) and engine.dynamic_date(v) is not None for v in sample)
-
-
-def micros_of(text: str) -> int:
-    """Microseconds of a date as the engine writes it."""
-    moment = engine.dynamic_date(text)
-    assert moment is not None
-    return values.to_micros(moment)
+def micros_of(key: Any) -> int | None:
+    """Microseconds of a bucket's key where the engine means a date; None for any other text or value."""
+    moment = engine.dynamic_date(key) if isinstance(key, str) else None
+    return None if moment is None else values.to_micros(moment)
 
 
 def millis(micros: int) -> int | float:

@@ -7,10 +7,12 @@ their keys, and the engine knows one criterion only.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from tantivy import Query
 
+from headrace.core.errors import RequestError
 from headrace.fields import FieldType
 from headrace.index.query import tree, values
 from headrace.index.query.formats import shown
@@ -25,12 +27,12 @@ from headrace.index.tantivy.aggregations.run import (
     Reader,
     Run,
     both,
-    is_date,
     micros_of,
     millis,
     too_many_buckets,
 )
 from headrace.index.tantivy.compiler import compile_query
+from headrace.index.tantivy.kinds import Kind, is_date, kinds, one_dynamic
 from headrace.index.tantivy.targets import Target
 
 MOST_ORDERED: Final = 10_000
@@ -87,7 +89,7 @@ class _ByValue(EngineBuckets):
         """The options of the engine that both kinds have."""
         first, descending = self.order[0]
         simple = len(self.order) == 1 or self.order[1][0] == "_key"
-        if first in ("_count", "_key") and simple and not self._dated_keys():
+        if first in ("_count", "_key") and simple and not self._own_order():
             order, size = {first: "desc" if descending else "asc"}, 2 * self.size + 50
         else:
             order, size = {"_count": "desc"}, MOST_ORDERED
@@ -100,7 +102,7 @@ class _ByValue(EngineBuckets):
             "min_doc_count": self.least,
         }
 
-    def _dated_keys(self) -> bool:
+    def _own_order(self) -> bool:
         return False
 
     def in_order(self, raw: Json, buckets: list[Json], *, left_out: int | None = None) -> Json:
@@ -137,16 +139,19 @@ class Terms(_ByValue):
         self.dated = is_date(run.snapshot, self.of)
         if spec.options.get("format") is not None and not self.dated:
             bad(f"[terms] aggregation [{self.name}] supports [format] for dates only; leave it out")
+        self.dynamic = kinds(run.snapshot, self.of) if self.of.column is None else frozenset[Kind]()
         self.numeric = self.of.kind in (
             FieldType.INTEGER,
             FieldType.UNSIGNED,
             FieldType.FLOAT,
             FieldType.BOOLEAN,
         )
-        self.chosen = self._chosen() if self.numeric or self.dated else None
+        self.chosen = self._chosen() if self.numeric or self.dated or self.dynamic else None
 
-    def _dated_keys(self) -> bool:
-        return self.options.get("include") is not None and self.chosen is not None
+    def _own_order(self) -> bool:
+        """The order of the engine's keys is another one, or some of its buckets are not wanted."""
+        mixed = self.order[0][0] == "_key" and bool(self.dynamic - {Kind.NUMBER})
+        return mixed or (self.options.get("include") is not None and self.chosen is not None)
 
     def own(self, query: Query) -> tuple[Json, Reader]:
         del query
@@ -196,11 +201,27 @@ class Terms(_ByValue):
         return None if found == [None, None] else (found[0], found[1])
 
     def _key_of(self, given: Any) -> Any:
+        if self.of.column is None:
+            return self._dynamic_key(given)
         if self.dated:
             return millis(values.as_date(self.of.name, given, self.options.get("format"), now=self.run.now))
         if self.of.kind is FieldType.BOOLEAN:
             return int(values.as_boolean(self.of.name, given))
         return values.as_number(self.of.name, self.of.kind, given)
+
+    def _dynamic_key(self, given: Any) -> Any:
+        """A value as `_bucket` spells it: of a dynamic field 5 and "5" are the same, as in its queries."""
+        if isinstance(given, str) and given in ("true", "false") and Kind.BOOLEAN in self.dynamic:
+            return given
+        if self.dated:
+            with suppress(RequestError):
+                return millis(
+                    values.as_date(self.of.name, given, self.options.get("format"), now=self.run.now)
+                )
+        if isinstance(given, str) and (micros := micros_of(given)) is not None:
+            return millis(micros)
+        found = values.number(given) if isinstance(given, str) and values.is_number(given) else given
+        return str(int(found)) if isinstance(found, float) and found.is_integer() else values.as_text(found)
 
     def _read(self, raw: Json) -> Json:
         buckets = self._joined([self._bucket(bucket) for bucket in raw["buckets"]])
@@ -209,10 +230,15 @@ class Terms(_ByValue):
             buckets = [
                 bucket
                 for bucket in buckets
-                if (include is None or bucket["key"] in include)
-                and (exclude is None or bucket["key"] not in exclude)
+                if (include is None or self._is_one_of(bucket, include))
+                and (exclude is None or not self._is_one_of(bucket, exclude))
             ]
         return self.in_order(raw, buckets)
+
+    def _is_one_of(self, bucket: Json, chosen: list[Any]) -> bool:
+        if self.of.column is not None or isinstance(bucket["key"], str):
+            return bucket["key"] in chosen
+        return bucket["key"] in chosen or bucket.get("key_as_string", str(bucket["key"])) in chosen
 
     def _joined(self, buckets: list[Json]) -> list[Json]:
         """Of a boolean field `missing` makes a bucket of its own beside the one of that value."""
@@ -235,8 +261,10 @@ class Terms(_ByValue):
         key = bucket.pop("key")
         keys: Json = {"key": key}
         exact: Any = key
-        if self.dated and isinstance(key, str):
+        micros = None
+        if self.of.column is None or self.dated:
             micros = micros_of(key)
+        if micros is not None:
             keys = {"key": millis(micros), "key_as_string": shown(micros, self.options.get("format"))}
             exact = values.iso(micros)
         elif self.of.kind is FieldType.BOOLEAN and isinstance(key, str):
@@ -268,7 +296,6 @@ class MultiTerms(_ByValue):
                     " nothing else here"
                 )
         self.fields = [self.target(one) for one in given]
-        self.dates = [is_date(run.snapshot, target) for target in self.fields]
 
     def own(self, query: Query) -> tuple[Json, Reader]:
         del query
@@ -283,9 +310,9 @@ class MultiTerms(_ByValue):
         exact: list[Any] = []
         spelled: list[str] = []
         keys: list[Any] = []
-        for target, dated, part in zip(self.fields, self.dates, parts, strict=True):
-            if dated and isinstance(part, str):
-                micros = micros_of(part)
+        for target, part in zip(self.fields, parts, strict=True):
+            micros = micros_of(part) if target.column is None or target.kind is FieldType.DATE else None
+            if micros is not None:
                 keys.append(millis(micros))
                 exact.append(values.iso(micros))
                 spelled.append(values.iso(micros))
@@ -310,6 +337,8 @@ class MultiTerms(_ByValue):
 
 def value_query(run: Run, target: Target, exact: Any, *, missing: Any = None) -> Query:
     """The documents that have a value."""
+    if missing is None and target.column is None:
+        return one_dynamic(run.snapshot, target, exact)
     found = compile_query(run.snapshot, tree.Terms(target.name, (exact,)))
     if missing is None or values.as_text(missing) != values.as_text(exact):
         return found
