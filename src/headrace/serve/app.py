@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, Router
 
 from headrace.core.metrics import Metrics
 from headrace.serve import (
@@ -78,7 +78,8 @@ def server_app(
         *field_caps.routes(indices),
         *manage.routes(around),
     ]
-    routes += [*ui.routes(), *openapi.routes(lambda: routes), Mount("/es", routes=data_api), *data_api]
+    prefixed = Mount("/es", Router(data_api, redirect_slashes=False))
+    routes += [*ui.routes(), *openapi.routes(lambda: routes), prefixed, *data_api]
     guard(routes, indices.check_allowed)
     inner = [] if doors is None else doors.middleware()
     return application(routes, metrics, inner=inner)

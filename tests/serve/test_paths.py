@@ -1,0 +1,70 @@
+"""Paths as they come: with slashes at the end, with another method, with what is in them escaped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from serve.doors.table import application, client
+
+if TYPE_CHECKING:
+    import httpx2
+
+NDJSON = {"content-type": "application/x-ndjson"}
+
+
+@asynccontextmanager
+async def asking(folder: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    async with application(folder, None) as app, client(app) as found:
+        yield found
+
+
+@pytest.mark.parametrize("prefix", ["", "/es"])
+def test_a_slash_at_the_end_changes_nothing(tmp_path: Path, prefix: str) -> None:
+    """No redirect: one would lead where the client's Host header says, and shippers follow none with a body."""
+
+    async def run() -> None:
+        async with asking(tmp_path) as client:
+            line = b'{"index":{"_index":"logs-app"}}\n{"n":1}\n'
+            answer = await client.post(f"{prefix}/_bulk/", content=line, headers=NDJSON)
+            assert (200, False) == (answer.status_code, answer.json()["errors"])
+            for path in ("/", "/_cat/aliases", "/_cluster/settings", "/_license", "/_alias"):
+                with_slash = await client.get(f"{prefix}{path}/")
+                plain = await client.get(f"{prefix}{path}")
+                assert (200, plain.text) == (with_slash.status_code, with_slash.text), path
+                assert "Elasticsearch" == with_slash.headers["x-elastic-product"]
+            assert 400 == (await client.get(f"{prefix}/_no_such_thing/")).status_code
+
+    anyio.run(run)
+
+
+def test_the_search_page_and_the_prefix_are_there_with_and_without_their_slash(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with asking(tmp_path) as client:
+            for path in ("/ui", "/ui/", "/"):
+                answer = await client.get(path, headers={"accept": "text/html"})
+                assert (200, "text/html") == (
+                    answer.status_code,
+                    answer.headers["content-type"].partition(";")[0],
+                ), path
+            assert 200 == (await client.get("/ui/page.css/")).status_code
+            for path in ("/es", "/es/", "//"):
+                assert "You Know, for Search" == (await client.get(path)).json()["tagline"], path
+
+    anyio.run(run)
+
+
+def test_an_escaped_slash_at_the_end_belongs_to_the_id(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with asking(tmp_path) as client:
+            answer = await client.put("/logs-app/_doc/a%2F", json={"n": 1})
+            assert (201, "a/") == (answer.status_code, answer.json()["_id"])
+            answer = await client.put("/logs-app/_doc/b/", json={"n": 1})
+            assert (201, "b") == (answer.status_code, answer.json()["_id"])
+
+    anyio.run(run)
