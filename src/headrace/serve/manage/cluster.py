@@ -58,7 +58,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     async def settings(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
-        if request.method == "GET":
+        if request.method in ("GET", "HEAD"):
             return json_response(request, {"persistent": {}, "transient": {}})
         raise unsupported("changing settings of the cluster", "set it in the configuration file")
 
