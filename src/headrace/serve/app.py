@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -27,7 +28,7 @@ from headrace.serve.buffered import Buffered
 from headrace.serve.doors import Doors
 from headrace.serve.doors.scopes import guard
 from headrace.serve.folders import FolderReaders
-from headrace.serve.freshness import Realtime
+from headrace.serve.freshness import Realtime, never
 from headrace.serve.health import HealthSource
 from headrace.serve.indices import ServerIndices
 from headrace.serve.manage import Surroundings, generations
@@ -53,28 +54,29 @@ def server_app(
     metrics: Metrics,
     writing: Writing | None = None,
     doors: Doors | None = None,
+    stopping: Callable[[], bool] = never,
 ) -> Starlette:
     """Search, documents, writes, management, the page, health and metrics.
 
-    What `/api/…` the server does not know itself is passed on to the ingester."""
+    What `/api/…` the server does not know itself is passed on to the ingester. `stopping` ends what waits."""
     routes: list[BaseRoute] = [*health.routes(source)]
     realtime = None
-    around = Surroundings(indices, source.readiness)
+    around = Surroundings(indices, source.readiness, stopping=stopping)
     data_api: list[BaseRoute] = []
     if writing is not None:
         push = writing.push
         realtime = Realtime(push.buffer, push.applier)
         around = Surroundings(
-            indices, source.readiness, push.applier, push.buffer.accepted, writing.generations
+            indices, source.readiness, push.applier, push.buffer.accepted, writing.generations, stopping
         )
         routes += generations.routes(around)
         beside = {"/api/pipelines": lambda: buffered.held_by(writing.buffer)}
         routes += [*buffered.routes(writing.buffer), *writing.upstream.routes(beside), *pushes.routes(push)]
         data_api += [*bulk.routes(push), *writes.routes(push)]
-        data_api += byquery.routes(Reads(indices, realtime), push)
+        data_api += byquery.routes(Reads(indices, realtime, stopping=stopping), push)
     data_api += [
-        *search.routes(indices, realtime=realtime),
-        *documents.routes(indices, realtime=realtime),
+        *search.routes(indices, realtime=realtime, stopping=stopping),
+        *documents.routes(indices, realtime=realtime, stopping=stopping),
         *field_caps.routes(indices),
         *manage.routes(around),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from headrace.core.errors import HeadraceError, RequestError
 from headrace.index.base import Hit
 from headrace.index.query.source import filtered
 from headrace.serve import requests
-from headrace.serve.freshness import Realtime
+from headrace.serve.freshness import Realtime, never
 from headrace.serve.names import Indices, Named
 from headrace.serve.reads import Reads, answered
 from headrace.serve.responses import JSON_TYPE, PRODUCT, error_body, json_response
@@ -44,10 +44,14 @@ class _Asked:
 
 
 def routes(
-    indices: Indices, *, realtime: Realtime | None = None, clock: Clock | None = None
+    indices: Indices,
+    *,
+    realtime: Realtime | None = None,
+    clock: Clock | None = None,
+    stopping: Callable[[], bool] = never,
 ) -> list[BaseRoute]:
     """The reading routes of the document API."""
-    reads = Reads(indices, realtime, clock)
+    reads = Reads(indices, realtime, clock, stopping)
 
     async def find(request: Request) -> tuple[str, Hit | None, dict[str, str]]:
         requests.check_parameters(request, PARAMETERS)

@@ -75,10 +75,28 @@ def seconds(text: str, name: str) -> float:
     return float(match[1]) * _UNITS[match[2]] if match else 0.0
 
 
-class Freshness:
-    """Gives searches their commits."""
+def never() -> bool:
+    """Where nobody says that the server stops."""
+    return False
 
-    def __init__(self, indices: Indices, realtime: Realtime | None, clock: Clock) -> None:
+
+def ended() -> RequestError:
+    """What a request is told that waits for something while the server is told to stop."""
+    reason = "the server is stopping, safe to repeat"
+    return RequestError(503, "service_unavailable", reason, retry_after=1)
+
+
+class Freshness:
+    """Gives searches their commits, or ends their waiting where the server is `stopping`."""
+
+    def __init__(
+        self,
+        indices: Indices,
+        realtime: Realtime | None,
+        clock: Clock,
+        stopping: Callable[[], bool] = never,
+    ) -> None:
+        self._stopping = stopping
         self._indices = indices
         self._realtime = realtime
         self._clock = clock
@@ -88,7 +106,8 @@ class Freshness:
     async def parts(self, request: Request, resolve: Callable[[], Sequence[Named]]) -> list[Part]:
         """The named indexes at commits that cover the request's tokens, if it has any.
 
-        Raises RequestError 504 when they do not in time, 404 or 400 for a token of an index that is gone."""
+        Raises RequestError 504 when they do not in time, 503 when the server stops before they do, 404 or 400
+        for a token of an index that is gone."""
         given = request.query_params.get("after") or request.headers.get(AFTER)
         wanted = tokens.decode(given) if given else []
         wait = request.query_params.get("timeout") if given else None
@@ -106,6 +125,8 @@ class Freshness:
                     return parts
                 if self._clock.monotonic() >= end:
                     raise RequestError(504, "timeout_exception", "; ".join(behind))
+                if self._stopping():
+                    raise ended()
                 await self._clock.sleep(min(LONGEST_PAUSE, LOOK_SECONDS * self._waiting))
         finally:
             self._waiting -= 1

@@ -14,7 +14,7 @@ from headrace.core.clock import Clock, SystemClock
 from headrace.core.errors import HeadraceError, RequestError
 from headrace.index.base import SearchRequest
 from headrace.serve import arrow, requests, searches
-from headrace.serve.freshness import Freshness, Realtime
+from headrace.serve.freshness import Freshness, Realtime, never
 from headrace.serve.hits import Shown, answer_body
 from headrace.serve.leases import Leases
 from headrace.serve.names import Indices, Named
@@ -29,11 +29,15 @@ class Reads:
     """The indexes as searches need them."""
 
     def __init__(
-        self, indices: Indices, realtime: Realtime | None = None, clock: Clock | None = None
+        self,
+        indices: Indices,
+        realtime: Realtime | None = None,
+        clock: Clock | None = None,
+        stopping: Callable[[], bool] = never,
     ) -> None:
         self.indices = indices
         self.clock = clock or SystemClock()
-        self.fresh = Freshness(indices, realtime, self.clock)
+        self.fresh = Freshness(indices, realtime, self.clock, stopping)
         self.leases = Leases(self.clock)
 
     def named(self, expression: str, options: Mapping[str, Any]) -> list[Named]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import anyio
@@ -17,7 +17,7 @@ from headrace import __version__
 from headrace.core.clock import Clock
 from headrace.fields import Field
 from headrace.serve import arrow, cat, judging, msearch, requests, scroll, searches, suggest
-from headrace.serve.freshness import Realtime
+from headrace.serve.freshness import Realtime, never
 from headrace.serve.hits import search_body, shards
 from headrace.serve.names import Indices
 from headrace.serve.reads import Reads, answered
@@ -38,10 +38,14 @@ BOTH: Final = ["GET", "POST"]
 
 
 def routes(
-    indices: Indices, *, realtime: Realtime | None = None, clock: Clock | None = None
+    indices: Indices,
+    *,
+    realtime: Realtime | None = None,
+    clock: Clock | None = None,
+    stopping: Callable[[], bool] = never,
 ) -> list[BaseRoute]:
     """The routes of the search API; the caller mounts them, at the root and elsewhere."""
-    reads = Reads(indices, realtime, clock)
+    reads = Reads(indices, realtime, clock, stopping)
 
     async def search(request: Request) -> Response:
         started = time.perf_counter()

@@ -92,7 +92,8 @@ async def run_server(settings: Settings) -> None:
             line = Line(upstream, lambda: path.buffer.incarnation)
             push = path.push(line, lambda: path.closed_for or _refusing(health))
             view = ServerView(upstream, metrics, health, path)
-            app = server_app(path.indices, view, metrics, Writing(push, path.buffer, upstream, line), doors)
+            writing = Writing(push, path.buffer, upstream, line)
+            app = server_app(path.indices, view, metrics, writing, doors, lambda: _stopping(health))
             slow = settings.server.slow_client_timeout
             http = HttpServer(app, listener, tls=certificate, slow_client_timeout=slow)
             await _answer(http, health, settings.server, path.run)
@@ -113,6 +114,10 @@ def _refusing(health: Health) -> str:
     state = health.snapshot().state
     # Also while it goes down: what is appended is durable, and a shipper that is told 503 may drop a batch.
     return "" if state in (State.READY, State.DEGRADED, State.DRAINING) else f"the server is {state}"
+
+
+def _stopping(health: Health) -> bool:
+    return health.snapshot().state is State.DRAINING
 
 
 async def _answer(
@@ -153,7 +158,8 @@ def serve_readers(indices: FolderReaders, address: ServerSettings) -> None:
 
     async def run() -> None:
         metrics, health = Metrics(), Health()
-        app = server_app(indices, ServerView(None, metrics, health), metrics, doors=doors)
+        view = ServerView(None, metrics, health)
+        app = server_app(indices, view, metrics, doors=doors, stopping=lambda: _stopping(health))
         listener = listen(address.host, address.port)
         http = HttpServer(app, listener, slow_client_timeout=address.slow_client_timeout)
         try:

@@ -15,6 +15,7 @@ from headrace.core.errors import RequestError
 from headrace.core.health import State
 from headrace.serve import requests
 from headrace.serve.doors.principal import visible_aliases
+from headrace.serve.freshness import ended
 from headrace.serve.manage.base import INDEX, PARAMETERS, SHARDS, Surroundings, selected, unsupported
 from headrace.serve.manage.shown import aliases_of, settings_of
 from headrace.serve.places import PlacedIndices, has_folder
@@ -52,6 +53,8 @@ def routes(around: Surroundings) -> list[BaseRoute]:
             late = time.monotonic() >= until
             if late or COLOURS.index(worst) <= COLOURS.index(wanted):
                 break
+            if around.stopping():
+                raise ended()
             await anyio.sleep(LOOK_SECONDS)
         timed_out = COLOURS.index(worst) > COLOURS.index(wanted)
         return json_response(request, _health(found, worst, timed_out, level), 408 if timed_out else 200)
