@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from serve.doors.table import application, client
+from built import build
+from headrace.core.metrics import Metrics
+from headrace.serve.app import server_app
+from headrace.serve.folders import FolderReaders
+from serve.doors.table import Alive, application, client
 
 if TYPE_CHECKING:
     import httpx2
@@ -22,6 +26,23 @@ NDJSON = {"content-type": "application/x-ndjson"}
 async def asking(folder: Path) -> AsyncIterator[httpx2.AsyncClient]:
     async with application(folder, None) as app, client(app) as found:
         yield found
+
+
+def test_the_version_of_the_configuration_is_told_wherever_a_client_looks_for_one(tmp_path: Path) -> None:
+    """Some shippers refuse a server that is older than they are."""
+
+    async def run() -> None:
+        build(tmp_path / "indexes" / "things", {}, [{"n": 1}])
+        readers = FolderReaders(tmp_path)
+        async with client(server_app(readers, Alive(), Metrics(), version="9.1.0")) as asked:
+            for path in ("/", "/es/"):
+                banner = (await asked.get(path)).json()["version"]
+                assert ("9.1.0", "8.18.0") == (banner["number"], banner["minimum_wire_compatibility_version"])
+            assert "9.1.0" == (await asked.get("/_nodes")).json()["nodes"]["headrace"]["version"]
+            assert "9.1.0\n" == (await asked.get("/_cat/nodes?h=version")).text
+            assert ["9.1.0"] == (await asked.get("/_cluster/stats")).json()["nodes"]["versions"]
+
+    anyio.run(run)
 
 
 @pytest.mark.parametrize("prefix", ["", "/es"])

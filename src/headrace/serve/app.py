@@ -24,6 +24,7 @@ from headrace.serve import (
     writes,
 )
 from headrace.serve.application import application
+from headrace.serve.banner import ES_VERSION
 from headrace.serve.buffered import Buffered
 from headrace.serve.doors import Doors
 from headrace.serve.doors.scopes import guard
@@ -54,20 +55,29 @@ def server_app(
     metrics: Metrics,
     writing: Writing | None = None,
     doors: Doors | None = None,
+    *,
     stopping: Callable[[], bool] = never,
+    version: str = ES_VERSION,
 ) -> Starlette:
     """Search, documents, writes, management, the page, health and metrics.
 
-    What `/api/…` the server does not know itself is passed on to the ingester. `stopping` ends what waits."""
+    What `/api/…` the server does not know itself is passed on to the ingester. `stopping` ends what waits;
+    `version` is that of Elasticsearch which is told."""
     routes: list[BaseRoute] = [*health.routes(source)]
     realtime = None
-    around = Surroundings(indices, source.readiness, stopping=stopping)
+    around = Surroundings(indices, source.readiness, stopping=stopping, version=version)
     data_api: list[BaseRoute] = []
     if writing is not None:
         push = writing.push
         realtime = Realtime(push.buffer, push.applier)
         around = Surroundings(
-            indices, source.readiness, push.applier, push.buffer.accepted, writing.generations, stopping
+            indices,
+            source.readiness,
+            push.applier,
+            push.buffer.accepted,
+            writing.generations,
+            stopping,
+            version,
         )
         routes += generations.routes(around)
         beside = {"/api/pipelines": lambda: buffered.held_by(writing.buffer)}
@@ -75,13 +85,13 @@ def server_app(
         data_api += [*bulk.routes(push), *writes.routes(push)]
         data_api += byquery.routes(Reads(indices, realtime, stopping=stopping), push)
     data_api += [
-        *search.routes(indices, realtime=realtime, stopping=stopping),
+        *search.routes(indices, realtime=realtime, stopping=stopping, version=version),
         *documents.routes(indices, realtime=realtime, stopping=stopping),
         *field_caps.routes(indices),
         *manage.routes(around),
     ]
     prefixed = Mount("/es", Router(data_api, redirect_slashes=False))
-    routes += [*ui.routes(), *openapi.routes(lambda: routes), prefixed, *data_api]
+    routes += [*ui.routes(version), *openapi.routes(lambda: routes), prefixed, *data_api]
     guard(routes, indices.check_allowed)
     inner = [] if doors is None else doors.middleware()
     return application(routes, metrics, inner=inner)

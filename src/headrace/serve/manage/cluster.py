@@ -21,7 +21,7 @@ from headrace.serve.manage.shown import aliases_of, settings_of
 from headrace.serve.places import PlacedIndices, has_folder
 from headrace.serve.resolving import like, missing
 from headrace.serve.responses import json_response
-from headrace.serve.search import ES_VERSION, answered, in_thread
+from headrace.serve.search import answered, in_thread
 from headrace.units import Duration
 
 HEALTH: Final = PARAMETERS | {
@@ -67,7 +67,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     async def nodes(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
-        return json_response(request, _nodes(request))
+        return json_response(request, _nodes(request, around.version))
 
     async def resolved(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
@@ -156,7 +156,7 @@ def _shard_counts(count: int) -> dict[str, int]:
     return {"active_primary_shards": count, "active_shards": count, **dict.fromkeys(none, 0)}
 
 
-def _nodes(request: Request) -> dict[str, Any]:
+def _nodes(request: Request, version: str) -> dict[str, Any]:
     """The address is the one the client came by: it is the one that works for it."""
     host = request.url.hostname or "127.0.0.1"
     port = request.url.port or (443 if request.url.scheme == "https" else 80)
@@ -166,7 +166,7 @@ def _nodes(request: Request) -> dict[str, Any]:
         "transport_address": address,
         "host": host,
         "ip": host,
-        "version": ES_VERSION,
+        "version": version,
         "build_flavor": "default",
         "build_type": NODE,
         "roles": ["data", "ingest", "master"],

@@ -23,7 +23,7 @@ from headrace.serve.manage.cluster import COLOURS, NODE
 from headrace.serve.manage.shown import aliases_of, settings_of
 from headrace.serve.places import PlacedIndices
 from headrace.serve.responses import json_response
-from headrace.serve.search import ES_VERSION, answered, in_thread
+from headrace.serve.search import answered, in_thread
 
 KNOWN: Final = PARAMETERS | {
     "level", "groups", "fields", "types", "completion_fields", "fielddata_fields", "detailed", "actions",
@@ -47,7 +47,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         requests.check_parameters(request, KNOWN)
         sizes = await in_thread(lambda: sizes_of(indices))
         body = {**counted, "cluster_uuid": NODE, "timestamp": round(time.time() * 1000)}
-        versions = {"count": {"total": 1, "data": 1, "ingest": 1, "master": 1}, "versions": [ES_VERSION]}
+        versions = {"count": {"total": 1, "data": 1, "ingest": 1, "master": 1}, "versions": [around.version]}
         colour = "green" if all(entry is not None for entry in sizes.values()) else COLOURS[1]
         return json_response(request, {**body, "status": colour, "indices": _total(sizes), "nodes": versions})
 

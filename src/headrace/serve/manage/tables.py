@@ -17,7 +17,7 @@ from headrace.serve.manage.base import Surroundings, selected
 from headrace.serve.manage.cluster import NODE, colours
 from headrace.serve.manage.statistics import Sizes, sizes_of
 from headrace.serve.responses import PRODUCT
-from headrace.serve.search import ES_VERSION, answered, in_thread
+from headrace.serve.search import answered, in_thread
 from headrace.serve.templates import matches, priority
 
 LISTED: Final = (
@@ -50,7 +50,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         host = request.url.hostname or "127.0.0.1"
         load = [f"{each:.2f}" for each in os.getloadavg()]
         row = {"ip": host, "load_1m": load[0], "load_5m": load[1], "load_15m": load[2], "node.role": "dim"}
-        return table(request, [{**row, "master": "*", "name": NODE, "version": ES_VERSION}])
+        return table(request, [{**row, "master": "*", "name": NODE, "version": around.version}])
 
     async def master(request: Request) -> Response:
         host = request.url.hostname or "127.0.0.1"
