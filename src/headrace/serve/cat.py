@@ -147,7 +147,7 @@ def _factor(unit: str) -> int:
 def _aliases(reads: Reads) -> list[Row]:
     """Where the indexes know aliases."""
     catalogue = getattr(reads.indices, "catalogue", None)
-    found: Mapping[str, Mapping[str, Any]] = getattr(catalogue, "aliases", {})
+    found: Mapping[str, Mapping[str, Any]] = getattr(catalogue, "plain_aliases", {})
     return [
         {
             "alias": alias,

@@ -172,6 +172,9 @@ def _applied(indices: PlacedIndices, catalogue: Catalogue, kind: str, body: Mapp
     known = {name for name, place in places.items() if place.configured or name in catalogue.indexes}
     for alias in _listed(body, "alias", "aliases"):
         what, _ = parse_alias(alias, _what(body))
+        if catalogue.is_stream(alias):
+            reason = f"Invalid alias name [{alias}]: a data stream has that name"
+            raise RequestError(400, "invalid_alias_name_exception", reason)
         for name in (name for name in names if name in known):
             catalogue = with_alias(catalogue, alias, name, what, known)
     return catalogue
@@ -198,9 +201,10 @@ def _removed(catalogue: Catalogue, names: list[str], body: Mapping[str, Any]) ->
     taken = False
     for pattern in asked:
         wanted = "*" if pattern == "_all" else pattern
-        for alias in like(wanted, catalogue.aliases) if "*" in wanted else [wanted]:
+        plain = catalogue.plain_aliases
+        for alias in like(wanted, plain) if "*" in wanted else [wanted]:
             for name in names:
-                if name in catalogue.aliases.get(alias, {}):
+                if name in plain.get(alias, {}):
                     catalogue, taken = without_alias(catalogue, alias, name), True
     if not taken and body.get("must_exist", True):
         raise RequestError(404, "aliases_not_found_exception", f"aliases [{','.join(asked)}] missing")

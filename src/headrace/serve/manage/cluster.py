@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 import anyio
@@ -17,7 +18,8 @@ from headrace.serve import requests
 from headrace.serve.doors.principal import visible_aliases
 from headrace.serve.freshness import ended
 from headrace.serve.manage.base import INDEX, PARAMETERS, SHARDS, Surroundings, selected, unsupported
-from headrace.serve.manage.shown import aliases_of, settings_of
+from headrace.serve.manage.shown import aliases_of, settings_of, stream_of
+from headrace.serve.manage.streams import streams_of
 from headrace.serve.places import PlacedIndices, has_folder
 from headrace.serve.resolving import like, missing
 from headrace.serve.responses import json_response
@@ -186,16 +188,27 @@ def _nodes(request: Request, version: str) -> dict[str, Any]:
 
 
 def _resolved(indices: PlacedIndices, names: list[str], expression: str) -> dict[str, Any]:
-    aliases = visible_aliases(indices.catalogue.aliases)
-    parts = expression.split(",")
-    named = [alias for alias in sorted(aliases) if any(alias == p or like(p, [alias]) for p in parts)]
-    direct = [name for name in sorted(names) if any(p in (name, "_all") or like(p, [name]) for p in parts)]
+    parts = ["*" if part == "_all" else part for part in expression.split(",")]
+
+    def named(known: Iterable[str]) -> list[str]:
+        return [name for name in sorted(known) if any(name == part or like(part, [name]) for part in parts)]
+
     found = []
-    for name in direct:
-        held = list(aliases_of(indices, name))
-        found.append({"name": name, **({"aliases": held} if held else {}), "attributes": ["open"]})
-    listed = [{"name": alias, "indices": sorted(aliases[alias])} for alias in named]
-    return {"indices": found, "aliases": listed, "data_streams": []}
+    for name in named(names):
+        held, stream = list(aliases_of(indices, name)), stream_of(indices, name)
+        attributes = ["hidden", "open"] if stream else ["open"]
+        found.append(
+            {"name": name, **({"aliases": held} if held else {}), "attributes": attributes, **stream}
+        )
+    aliases, streams = visible_aliases(indices.catalogue.plain_aliases), streams_of(indices.catalogue)
+    return {
+        "indices": found,
+        "aliases": [{"name": alias, "indices": sorted(aliases[alias])} for alias in named(aliases)],
+        "data_streams": [
+            {"name": name, "backing_indices": streams[name][1], "timestamp_field": "@timestamp"}
+            for name in named(streams)
+        ],
+    }
 
 
 def _stats(indices: PlacedIndices, names: list[str]) -> dict[str, Any]:

@@ -26,7 +26,15 @@ from headrace.serve.manage.base import (
     only,
     selected,
 )
-from headrace.serve.manage.shown import alias_body, aliases_of, flat, mappings_of, nested, settings_of
+from headrace.serve.manage.shown import (
+    alias_body,
+    aliases_of,
+    flat,
+    mappings_of,
+    nested,
+    settings_of,
+    stream_of,
+)
 from headrace.serve.places import New, PlacedIndices, check_options
 from headrace.serve.resolving import missing
 from headrace.serve.responses import JSON_TYPE, PRODUCT, json_response
@@ -140,6 +148,7 @@ def _shown(indices: PlacedIndices, name: str, as_flat: bool) -> dict[str, Any]:
         "aliases": {alias: alias_body(what) for alias, what in aliases_of(indices, name).items()},
         "mappings": mappings_of(place, indices.get(name)),
         "settings": settings if as_flat else nested(flat(settings)),
+        **stream_of(indices, name),
     }
 
 
