@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import anyio
@@ -33,6 +35,12 @@ HEALTH: Final = PARAMETERS | {
 COLOURS: Final = ("green", "yellow", "red")
 NODE: Final = "headrace"
 
+_COMPARED: Final = {
+    "": operator.eq, "ge": operator.ge, "le": operator.le, "gt": operator.gt, "lt": operator.lt,
+    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
+}  # fmt: skip
+_NODES: Final = re.compile(r"(?:(>=|<=|>|<)|(ge|le|gt|lt)(?=\())?\(?(\d{1,9})\)?")
+
 LOOK_SECONDS: Final = 0.1
 """Between two looks at the state while a client waits for a better one."""
 LONGEST_WAIT: Final = 300.0
@@ -49,17 +57,17 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         level = request.query_params.get("level", "cluster")
         if level not in ("cluster", "indices", "shards"):
             requests.fail(f"[level] is cluster, indices or shards, found [{level}]")
+        enough = _enough(request.query_params)
         until = time.monotonic() + _seconds(request.query_params.get("timeout", "30s"))
         while True:
-            found, worst = await colours(around, request)
-            late = time.monotonic() >= until
-            if late or COLOURS.index(worst) <= COLOURS.index(wanted):
+            found, worst, there = await colours(around, request)
+            met = there and enough(found) and COLOURS.index(worst) <= COLOURS.index(wanted)
+            if met or time.monotonic() >= until:
                 break
             if around.stopping():
                 raise ended()
             await anyio.sleep(LOOK_SECONDS)
-        timed_out = COLOURS.index(worst) > COLOURS.index(wanted)
-        return json_response(request, _health(found, worst, timed_out, level), 408 if timed_out else 200)
+        return json_response(request, _health(found, worst, not met, level), 200 if met else 408)
 
     async def settings(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
@@ -104,8 +112,30 @@ def _seconds(given: str) -> float:
         requests.fail(f"failed to parse setting [timeout] with value [{given}] as a time value")
 
 
-async def colours(around: Surroundings, request: Request) -> tuple[dict[str, str], str]:
-    """Of each index that is asked for, and the worst of them and the service's own."""
+def _enough(given: Mapping[str, str]) -> Callable[[Mapping[str, str]], bool]:
+    """Whether there is what is waited for, of one node and a shard for each index that is not red.
+
+    Raises RequestError."""
+    nodes, shards = given.get("wait_for_nodes", ">=0"), given.get("wait_for_active_shards", "0")
+    match = _NODES.fullmatch(nodes)
+    if match is None:
+        requests.fail(
+            f"failed to parse [wait_for_nodes] with value [{nodes}]: a number, or as in >=2 or ge(2)"
+        )
+    if shards != "all" and not shards.isdecimal():
+        requests.fail(f"cannot parse [wait_for_active_shards] with value [{shards}]: a number, or [all]")
+    compare = _COMPARED[match[1] or match[2] or ""]
+    are_nodes = compare(1, int(match[3]))
+
+    def enough(found: Mapping[str, str]) -> bool:
+        active = sum(colour != "red" for colour in found.values())
+        return are_nodes and active >= (len(found) if shards == "all" else int(shards))
+
+    return enough
+
+
+async def colours(around: Surroundings, request: Request) -> tuple[dict[str, str], str, bool]:
+    """Of each index asked for, the worst of them and the service's own, and whether all are there."""
     state, _ = await around.readiness()
     own = "green" if state in (State.READY, State.FINISHED) else "red" if state is State.FAILED else "yellow"
     try:
@@ -113,9 +143,9 @@ async def colours(around: Surroundings, request: Request) -> tuple[dict[str, str
     except RequestError as error:
         if error.status != 404:
             raise
-        return {}, "red"  # As Elasticsearch has it: an index that is not there is waited for.
+        return {}, "red", False  # As Elasticsearch has it: an index that is not there is waited for.
     colours = await in_thread(lambda: {name: _colour(around.indices, name) for name in names})
-    return colours, max([own, *colours.values()], key=COLOURS.index)
+    return colours, max([own, *colours.values()], key=COLOURS.index), True
 
 
 def _colour(indices: PlacedIndices, name: str) -> str:

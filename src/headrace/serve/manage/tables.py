@@ -44,7 +44,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         return Response(text, headers=PRODUCT, media_type="text/plain")
 
     async def health(request: Request) -> Response:
-        found, worst = await colours(around, request)
+        found, worst, _ = await colours(around, request)
         broken = sum(colour == "red" for colour in found.values())
         active = len(found) - broken
         row = {**now(SystemClock()), "cluster": NODE, "status": worst, "node.total": "1", "node.data": "1"}
