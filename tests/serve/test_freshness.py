@@ -18,7 +18,8 @@ from headrace.index.tantivy.positions import PositionDocument
 from headrace.index.tantivy.reader import TantivyReader
 from headrace.model import Outcome, Position
 from headrace.serve import documents, search, tokens
-from headrace.serve.freshness import Realtime, seconds
+from headrace.serve.freshness import Realtime
+from headrace.serve.given import seconds
 from headrace.serve.names import Target
 from headrace.serve.tokens import Token
 from tick import TickClock

@@ -45,6 +45,70 @@ def test_the_version_of_the_configuration_is_told_wherever_a_client_looks_for_on
     anyio.run(run)
 
 
+@pytest.mark.parametrize(
+    ("path", "kind", "told"),
+    [
+        (
+            "/_search?timeout=abc",
+            "illegal_argument_exception",
+            "failed to parse setting [timeout] with value [abc]",
+        ),
+        ("/_search?timeout=5", "illegal_argument_exception", "unit is missing or unrecognized"),
+        (
+            "/_cluster/settings?master_timeout=x",
+            "illegal_argument_exception",
+            "[master_timeout] with value [x]",
+        ),
+        ("/?pretty=maybe", "illegal_argument_exception", "[maybe] of [pretty] as only [true] or [false]"),
+        ("/es/_license?human=1", "illegal_argument_exception", "[1] of [human] as only [true] or [false]"),
+        ("/logs-app/_stats/nonsense", "illegal_argument_exception", "unrecognized metric: [nonsense]"),
+        (
+            "/_stats/docs,stor",
+            "illegal_argument_exception",
+            "unrecognized metric: [stor]; did you mean 'store'",
+        ),
+        ("/_nodes/stats/heat", "illegal_argument_exception", "unrecognized metric: [heat]"),
+    ],
+)
+def test_a_wrong_value_is_refused_and_not_passed_over(
+    tmp_path: Path, path: str, kind: str, told: str
+) -> None:
+    async def run() -> None:
+        async with asking(tmp_path) as client:
+            answer = await client.get(path)
+            assert (400, kind) == (answer.status_code, answer.json()["error"]["type"])
+            assert told in answer.json()["error"]["reason"]
+
+    anyio.run(run)
+
+
+def test_a_wrong_time_in_the_body_of_a_search_is_refused_too(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with asking(tmp_path) as client:
+            answer = await client.post("/_search", json={"timeout": "soon"})
+            assert 400 == answer.status_code
+            assert "[timeout] with value [soon] as a time value" in answer.json()["error"]["reason"]
+
+    anyio.run(run)
+
+
+@pytest.mark.parametrize("header", ["Accept", "Content-Type"])
+@pytest.mark.parametrize("path", ["/", "/es/", "/_license", "/_cat", "/_search"])
+def test_a_version_that_is_not_compatible_is_refused(tmp_path: Path, path: str, header: str) -> None:
+    """As Elasticsearch does, so that a client that is too new is told what to do."""
+
+    async def run() -> None:
+        async with asking(tmp_path) as client:
+            given = "application/vnd.elasticsearch+json;compatible-with=12"
+            answer = await client.get(path, headers={header: given})
+            error = answer.json()["error"]
+            assert (400, "media_type_header_exception") == (answer.status_code, error["type"])
+            assert f"{header} version must be 7, 8 or 9, but found 12" in error["reason"]
+            assert "compatible-with" not in answer.headers["content-type"]
+
+    anyio.run(run)
+
+
 @pytest.mark.parametrize("prefix", ["", "/es"])
 def test_a_slash_at_the_end_changes_nothing(tmp_path: Path, prefix: str) -> None:
     """No redirect: one would lead where the client's Host header says, and shippers follow none with a body."""

@@ -8,7 +8,6 @@ there is something accepted that is not visible yet.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from headrace.core.clock import Clock
 from headrace.core.errors import RequestError
 from headrace.index.base import View
 from headrace.serve import tokens
+from headrace.serve.given import seconds
 from headrace.serve.names import Applier, Indices, Named, Target
 from headrace.serve.searches import Part, parts_of
 from headrace.serve.threads import in_thread
@@ -38,9 +38,6 @@ LONGEST_PAUSE: Final = 0.25
 DEFAULT_SECONDS: Final = 30.0
 LONGEST_HEADER: Final = 4096
 """Bytes of what is said per index; beyond it only how many there are. Proxies refuse long headers."""
-
-_TIME: Final = re.compile(r"(\d+(?:\.\d+)?)(nanos|micros|ms|s|m|h|d)")
-_UNITS: Final = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Accepting(Protocol):
@@ -60,19 +57,6 @@ class Realtime:
 
     buffer: Accepting
     applier: Applier
-
-
-def seconds(text: str, name: str) -> float:
-    """`30s`, `1m`, `500ms`; -1 is for ever. Raises RequestError."""
-    if text == "-1":
-        return float("inf")
-    match = _TIME.fullmatch(text.strip())
-    if match is None and text.strip() != "0":
-        reason = (
-            f"failed to parse [{name}] with value [{text}]: a number and its unit, such as 500ms, 30s or 1m"
-        )
-        raise RequestError(400, "illegal_argument_exception", reason)
-    return float(match[1]) * _UNITS[match[2]] if match else 0.0
 
 
 def never() -> bool:

@@ -15,6 +15,7 @@ from headrace.core.errors import HeadraceError, RequestError
 from headrace.index.base import SearchRequest
 from headrace.serve import arrow, requests, searches
 from headrace.serve.freshness import Freshness, Realtime, never
+from headrace.serve.given import check_form
 from headrace.serve.hits import Shown, answer_body
 from headrace.serve.leases import Leases
 from headrace.serve.names import Indices, Named
@@ -103,11 +104,12 @@ def declared(parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def answered(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """The handler, its errors answered in Elasticsearch's shape wherever it is mounted."""
+    """The handler behind a check of the request's form, its errors answered in Elasticsearch's shape."""
 
     @functools.wraps(handler)
     async def answer(request: Request) -> Response:
         try:
+            check_form(request)
             return await handler(request)
         except HeadraceError as error:
             return error_response(error, request.path_params.get("index"), request.headers.get("accept", ""))

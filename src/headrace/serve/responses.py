@@ -15,6 +15,7 @@ from starlette.responses import Response
 from headrace.core.errors import HeadraceError, RequestError
 from headrace.index.query.bounds import hold
 from headrace.serve.filter_path import filtered
+from headrace.serve.given import VERSIONS
 
 PRODUCT: Final = {"X-Elastic-Product": "Elasticsearch"}
 """Without it on every answer, errors too, the official clients refuse to go on."""
@@ -63,9 +64,14 @@ def content_type(request: Request) -> str:
     return _kind(request.headers.get("accept", ""))
 
 
+def _version(parameters: str) -> str:
+    return parameters.rpartition("=")[2].strip(' "')
+
+
 def _kind(accept: str) -> str:
     for accepted in accept.split(","):
         kind, _, parameters = accepted.strip().partition(";")
         if kind.strip() == VENDOR_TYPE:
-            return f"{VENDOR_TYPE};{parameters.strip()}" if parameters else VENDOR_TYPE
+            wrong = "compatible-with" in parameters and _version(parameters) not in VERSIONS
+            return f"{VENDOR_TYPE};{parameters.strip()}" if parameters and not wrong else VENDOR_TYPE
     return JSON_TYPE

@@ -564,6 +564,29 @@ class TestCluster:
         assert [] == client.get("/_resolve/index/al").json()["indices"]
         refused(client.get("/_resolve/index/nope"), 404, "index_not_found_exception", "no such index [nope]")
 
+    def test_only_the_metrics_that_are_asked_for_are_told(self, client: TestClient) -> None:
+        body = client.get("/files/_stats/docs,indexing").json()
+        assert {"docs"} == set(body["_all"]["total"]) == set(body["indices"]["files"]["primaries"])
+
+    @pytest.mark.parametrize(
+        ("setting", "value", "told"),
+        [
+            ("number_of_shards", 0, "[0] for setting [index.number_of_shards] must be >= 1"),
+            ("number_of_shards", "1025", "[1025] for setting [index.number_of_shards] must be <= 1024"),
+            ("index.number_of_shards", "two", "[two] for setting [index.number_of_shards]"),
+            ("number_of_replicas", -1, "[-1] for setting [index.number_of_replicas] must be >= 0"),
+        ],
+    )
+    def test_a_number_that_no_index_can_have_is_refused(
+        self, client: TestClient, setting: str, value: object, told: str
+    ) -> None:
+        """Also of what is only kept: the same request is refused by Elasticsearch."""
+        made = client.put("/few", json={"settings": {setting: value}})
+        refused(made, 400, "illegal_argument_exception", told)
+        if "replicas" in setting:
+            changed = client.put("/files/_settings", json={setting: value})
+            refused(changed, 400, "illegal_argument_exception", told)
+
     @pytest.mark.parametrize("path", ["/_stats", "/_all/_stats", "/files/_stats/docs,store"])
     def test_sizes_are_told(self, client: TestClient, path: str) -> None:
         body = client.get(path).json()

@@ -6,7 +6,7 @@ import operator
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import anyio
@@ -16,9 +16,11 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.core.errors import RequestError
 from headrace.core.health import State
+from headrace.core.registry import suggest
 from headrace.serve import requests
 from headrace.serve.doors.principal import visible_aliases
 from headrace.serve.freshness import ended
+from headrace.serve.given import seconds
 from headrace.serve.manage.base import INDEX, PARAMETERS, SHARDS, Surroundings, selected, unsupported
 from headrace.serve.manage.shown import aliases_of, settings_of, stream_of
 from headrace.serve.manage.streams import streams_of
@@ -26,7 +28,6 @@ from headrace.serve.places import PlacedIndices, has_folder
 from headrace.serve.resolving import like, missing
 from headrace.serve.responses import json_response
 from headrace.serve.search import answered, in_thread
-from headrace.units import Duration
 
 HEALTH: Final = PARAMETERS | {
     "level", "wait_for_status", "wait_for_no_relocating_shards", "wait_for_no_initializing_shards",
@@ -34,6 +35,13 @@ HEALTH: Final = PARAMETERS | {
 }  # fmt: skip
 COLOURS: Final = ("green", "yellow", "red")
 NODE: Final = "headrace"
+
+METRICS: Final = (
+    "docs", "store", "indexing", "get", "search", "merge", "refresh", "flush", "warmer", "query_cache",
+    "fielddata", "segments", "completion", "translog", "request_cache", "recovery", "bulk", "shard_stats",
+    "mappings", "dense_vector", "sparse_vector", "suggest",
+)  # fmt: skip
+"""Of an index, as Elasticsearch knows them; the first two are known here, the others are left out."""
 
 _COMPARED: Final = {
     "": operator.eq, "ge": operator.ge, "le": operator.le, "gt": operator.gt, "lt": operator.lt,
@@ -87,8 +95,8 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     async def stats(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS | {"level", "metric", "forbid_closed_indices"})
-        names = selected(around, request)
-        return json_response(request, await in_thread(lambda: _stats(indices, names)))
+        asked, names = metrics_of(request, METRICS), selected(around, request)
+        return json_response(request, await in_thread(lambda: _stats(indices, names, asked)))
 
     return [
         Route("/_cluster/health", answered(health), methods=["GET"]),
@@ -106,10 +114,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
 
 def _seconds(given: str) -> float:
-    try:
-        return min(float(Duration(given if not given.isdigit() else f"{given}ms")), LONGEST_WAIT)
-    except ValueError:
-        requests.fail(f"failed to parse setting [timeout] with value [{given}] as a time value")
+    return min(seconds(given, "timeout"), LONGEST_WAIT)
 
 
 def _enough(given: Mapping[str, str]) -> Callable[[Mapping[str, str]], bool]:
@@ -241,7 +246,18 @@ def _resolved(indices: PlacedIndices, names: list[str], expression: str) -> dict
     }
 
 
-def _stats(indices: PlacedIndices, names: list[str]) -> dict[str, Any]:
+def metrics_of(request: Request, known: Collection[str]) -> set[str]:
+    """The metrics that the path names, all of them without. Raises RequestError."""
+    asked = set(requests.list_of(request.path_params.get("metric", "_all")))
+    if unknown := sorted(asked - {*known, "_all"}):
+        hint = suggest(unknown[0], sorted(known))
+        requests.fail(
+            f"request [{request.url.path}] contains unrecognized metric: [{', '.join(unknown)}]; {hint}"
+        )
+    return set(known) if "_all" in asked else asked
+
+
+def _stats(indices: PlacedIndices, names: list[str], asked: Collection[str]) -> dict[str, Any]:
     bodies: dict[str, Any] = {}
     documents = size = 0
     for name in names:
@@ -250,16 +266,17 @@ def _stats(indices: PlacedIndices, names: list[str]) -> dict[str, Any]:
             raise missing(name)
         stats = indices.get(name).stats()
         documents, size = documents + stats.documents, size + stats.size
-        both = _sizes(stats.documents, stats.size)
+        both = _sizes(stats.documents, stats.size, asked)
         uuid = settings_of(place)["index.uuid"]
         bodies[name] = {"uuid": uuid, "health": "green", "status": "open", "primaries": both, "total": both}
-    whole = _sizes(documents, size)
+    whole = _sizes(documents, size, asked)
     shards = {**SHARDS, "total": len(names), "successful": len(names)}
     return {"_shards": shards, "_all": {"primaries": whole, "total": whole}, "indices": bodies}
 
 
-def _sizes(documents: int, size: int) -> dict[str, Any]:
-    return {
+def _sizes(documents: int, size: int, asked: Collection[str]) -> dict[str, Any]:
+    found = {
         "docs": {"count": documents, "deleted": 0},
         "store": {"size_in_bytes": size, "total_data_set_size_in_bytes": size, "reserved_in_bytes": 0},
     }
+    return {metric: value for metric, value in found.items() if metric in asked}

@@ -40,6 +40,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     async def node_stats(request: Request) -> Response:
         requests.check_parameters(request, KNOWN)
+        _check_node_metrics(request)
         sizes = await in_thread(lambda: sizes_of(indices))
         return json_response(request, {**counted, "nodes": {NODE: _node(sizes)}})
 
@@ -95,6 +96,22 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         Route(f"{INDEX}/_search_shards", answered(shards), methods=both),
         *_refused(),
     ]
+
+
+NODE_METRICS: Final = (
+    "indices", "os", "process", "jvm", "thread_pool", "fs", "transport", "http", "breaker", "script",
+    "discovery", "ingest", "adaptive_selection", "script_cache", "indexing_pressure", "repositories",
+    "allocations",
+)  # fmt: skip
+
+
+def _check_node_metrics(request: Request) -> None:
+    """The first part of the path; the second is of indexes. Raises RequestError."""
+    asked = request.path_params.get("metric", "_all").partition("/")[0].split(",")
+    unknown = [metric for metric in asked if metric not in (*NODE_METRICS, "_all", "_none")]
+    if unknown:
+        reason = f"request [{request.url.path}] contains unrecognized metric: [{', '.join(unknown)}]"
+        requests.fail(f"{reason} (have: {', '.join(NODE_METRICS)})")
 
 
 REFUSED: Final = {

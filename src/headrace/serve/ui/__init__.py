@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.core.errors import RequestError
 from headrace.serve.banner import ES_VERSION, banner
+from headrace.serve.reads import answered
 from headrace.serve.responses import PRODUCT, error_response
 
 TYPES: Final = {
@@ -35,7 +36,7 @@ def routes(version: str = ES_VERSION) -> list[BaseRoute]:
         return await banner(request, version)
 
     return [
-        Route("/", root, methods=["GET", "HEAD"]),
+        Route("/", answered(root), methods=["GET", "HEAD"]),
         Route("/ui/", _page, methods=["GET", "HEAD"]),
         Route("/ui/{name}", _file, methods=["GET", "HEAD"]),
     ]
