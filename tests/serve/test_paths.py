@@ -144,6 +144,58 @@ def test_the_search_page_and_the_prefix_are_there_with_and_without_their_slash(t
     anyio.run(run)
 
 
+@pytest.mark.parametrize("prefix", ["", "/es"])
+def test_another_method_than_there_is_is_told_those_there_are(tmp_path: Path, prefix: str) -> None:
+    """In Elasticsearch's words, byte for byte."""
+
+    async def run() -> None:
+        async with asking(tmp_path) as client:
+            answer = await client.delete(f"{prefix}/_bulk")
+            assert (405, "POST,PUT") == (answer.status_code, answer.headers["allow"])
+            uri = f"uri [{prefix}/_bulk] and method [DELETE]"
+            expected = f'{{"error":"Incorrect HTTP method for {uri}, allowed: [POST, PUT]","status":405}}'
+            assert expected == answer.text
+            assert "Elasticsearch" == answer.headers["x-elastic-product"]
+            answer = await client.post(f"{prefix}/logs-app", json={})
+            assert (405, "DELETE,GET,HEAD,PUT") == (answer.status_code, answer.headers["allow"])
+            assert 405 == (await client.head(f"{prefix}/_bulk")).status_code
+            for method in ("GET", "OPTIONS", "PATCH"):
+                assert 400 == (await client.request(method, f"{prefix}/_no_such")).status_code
+
+    anyio.run(run)
+
+
+def test_options_of_a_path_are_its_methods(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with asking(tmp_path) as client:
+            for path, allowed in {
+                "/_bulk": "POST,PUT",
+                "/es/x/_search/": "GET,HEAD,POST",
+                "/": "GET,HEAD",
+            }.items():
+                answer = await client.options(path)
+                assert (200, allowed, "") == (answer.status_code, answer.headers["allow"], answer.text)
+
+    anyio.run(run)
+
+
+def test_errors_are_pretty_where_that_is_asked_for_and_always_whole(tmp_path: Path) -> None:
+    """`filter_path` is for answers: Elasticsearch turns it off when it writes an error."""
+
+    async def run() -> None:
+        async with asking(tmp_path) as client:
+            for path in ("/nope/_search?", "/_no_such?", "/_cluster/health?wait_for_nodes=x&", "/ui/x?"):
+                answer = await client.get(f"{path}pretty&filter_path=took,hits")
+                assert '{\n  "error": {\n    "root_cause": [' == answer.text[:34], path
+                assert {"error", "status"} == set(answer.json()), path
+            answer = await client.delete("/_bulk?pretty&filter_path=took")
+            assert answer.text.startswith('{\n  "error": "Incorrect HTTP method')
+            taken = await client.put("/logs-app?filter_path=acknowledged", json={})
+            assert "resource_already_exists_exception" == taken.json()["error"]["type"]
+
+    anyio.run(run)
+
+
 def test_an_escaped_slash_at_the_end_belongs_to_the_id(tmp_path: Path) -> None:
     async def run() -> None:
         async with asking(tmp_path) as client:

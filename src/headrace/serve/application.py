@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from headrace.core import telemetry
 from headrace.core.errors import HeadraceError, RequestError
 from headrace.core.metrics import Metrics
-from headrace.serve.responses import error_response
+from headrace.serve.responses import error_answer
+from headrace.serve.unrouted import unrouted
 
 PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Asked every few seconds by machines: traced only where the asker traces."""
@@ -28,14 +29,15 @@ def application(
     routes: Sequence[BaseRoute], metrics: Metrics, *, inner: Sequence[Middleware] = ()
 ) -> Starlette:
     """The routes with all of it; `inner` is measured too, and stands before the routes."""
+    without_route = unrouted(routes)
     made = Starlette(
         routes=routes,
         middleware=[Middleware(Trimmed), Middleware(Observed, routes=routes, metrics=metrics), *inner],
         exception_handlers={
             HeadraceError: _answer_error,
             Exception: _answer_error,
-            404: _not_found,
-            405: _not_found,
+            404: without_route,
+            405: without_route,
         },
     )
     made.router.redirect_slashes = False
@@ -43,19 +45,11 @@ def application(
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    accept = request.headers.get("accept", "")
     if isinstance(error, HeadraceError):
-        return error_response(error, accept=accept)
+        return error_answer(request, error)
     # The traceback is in the log (the server writes it); a stranger is told no more than that.
-    return error_response(
-        RequestError(500, "internal_error", f"{type(error).__name__}, see the log"), accept=accept
-    )
-
-
-async def _not_found(request: Request, _: Exception) -> Response:
-    reason = f"no handler found for uri [{request.url.path}] and method [{request.method}]"
-    error = RequestError(400, "illegal_argument_exception", reason)
-    return error_response(error, accept=request.headers.get("accept", ""))
+    reason = f"{type(error).__name__}, see the log"
+    return error_answer(request, RequestError(500, "internal_error", reason))
 
 
 class Trimmed:

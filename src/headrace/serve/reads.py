@@ -19,7 +19,7 @@ from headrace.serve.given import check_form
 from headrace.serve.hits import Shown, answer_body
 from headrace.serve.leases import Leases
 from headrace.serve.names import Indices, Named
-from headrace.serve.responses import error_response, json_response
+from headrace.serve.responses import error_answer, json_response
 from headrace.serve.searches import Answered, Part
 from headrace.serve.threads import in_thread
 
@@ -112,6 +112,6 @@ def answered(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Req
             check_form(request)
             return await handler(request)
         except HeadraceError as error:
-            return error_response(error, request.path_params.get("index"), request.headers.get("accept", ""))
+            return error_answer(request, error, request.path_params.get("index"))
 
     return answer

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -54,7 +53,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         try:
             await around.indices.make(name, new)
         except IndexExists as error:
-            return _exists(error)
+            return _exists(request, error)
         return acknowledged(request, not_honoured, shards_acknowledged=True, index=name)
 
     async def is_there(request: Request) -> Response:
@@ -152,7 +151,7 @@ def _shown(indices: PlacedIndices, name: str, as_flat: bool) -> dict[str, Any]:
     }
 
 
-def _exists(error: IndexExists) -> Response:
+def _exists(request: Request, error: IndexExists) -> Response:
     cause = {"type": error.kind, "reason": error.reason, "index_uuid": error.uuid, "index": error.index}
     body = {"error": {"root_cause": [cause], **cause}, "status": error.status}
-    return Response(msgspec.json.encode(body), error.status, {**PRODUCT, "Content-Type": JSON_TYPE})
+    return json_response(request, body, error.status, filtering=False)

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.core.errors import RequestError
 from headrace.serve.banner import ES_VERSION, banner
 from headrace.serve.reads import answered
-from headrace.serve.responses import PRODUCT, error_response
+from headrace.serve.responses import PRODUCT, error_answer
 
 TYPES: Final = {
     "page.html": "text/html; charset=utf-8",
@@ -49,7 +49,8 @@ async def _page(_: Request) -> Response:
 async def _file(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in TYPES:
-        return error_response(RequestError(404, "resource_not_found_exception", f"no such page: {name}"))
+        error = RequestError(404, "resource_not_found_exception", f"no such page: {name}")
+        return error_answer(request, error)
     return _static(name)
 
 
