@@ -79,7 +79,7 @@ def routes(
         if hit is None:
             reason = f"Document not found [{index}]/[{request.path_params['id']}]"
             raise RequestError(404, "resource_not_found_exception", reason)
-        part = _part(hit, requests.source_parameters(request.query_params))
+        part = part_of(hit, requests.source_parameters(request.query_params))
         return Response(part or b"{}", headers={**PRODUCT, **headers, "Content-Type": JSON_TYPE})
 
     async def several(request: Request) -> Response:
@@ -169,13 +169,13 @@ def _body(index: str, name: str, hit: Hit | None, wanted: Source) -> dict[str, A
         "_primary_term": 1,
         "found": True,
     }
-    part = _part(hit, wanted)
+    part = part_of(hit, wanted)
     if part is not None:
         body["_source"] = msgspec.Raw(part)
     return body
 
 
-def _part(hit: Hit, wanted: Source) -> bytes | None:
+def part_of(hit: Hit, wanted: Source) -> bytes | None:
     """The asked part of a document's `_source`; None for none of it."""
     if isinstance(wanted, tuple):
         return filtered(hit.source, wanted)
