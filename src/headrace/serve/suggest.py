@@ -134,8 +134,8 @@ def _target(view: TantivyView, field: str) -> Target:
     if target.column is None:
         # The engine has one list of words for all dynamic fields together.
         _bad(
-            f"[suggest] needs a field with a list of words of its own, and [{field}] is a dynamic one: declare "
-            f"it as text or keyword (PUT /{{index}}/_mapping), or ask a [match] with [fuzziness]"
+            f"[suggest] needs a field with a list of words of its own, and [{field}] is a dynamic one: "
+            f"declare it as text or keyword (PUT /{{index}}/_mapping), or ask a [match] with [fuzziness]"
         )
     if target.kind not in (FieldType.TEXT, FieldType.KEYWORD):
         _bad(f"[suggest] is for fields of type text and keyword, [{field}] is {target.kind}")
