@@ -105,5 +105,5 @@ def sort_column(known: Columns, name: str) -> str:
 def _named(known: Columns, name: str) -> Column | None:
     """By its own name, or by a shorter one: of several with that, the last, as in Elasticsearch."""
     own = [column for column in known if column.name == name]
-    short = [column for column in known if name in column.aliases]
-    return (own or short or [None])[-1]
+    found = own or [column for column in known if name in column.aliases]
+    return found[-1] if found else None

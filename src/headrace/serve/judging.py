@@ -111,9 +111,9 @@ def _explained(part: Part, query: Any, name: str, source: Source) -> tuple[dict[
     if hit is None:
         return {**body, "matched": False}, 404
     given: dict[str, Any] = {}
-    if (shown := part_of(hit, source)) is not None:
+    if (document := part_of(hit, source)) is not None:
         known = {"_seq_no": hit.seq, "_primary_term": 1, "found": True}
-        given = {"get": {**known, "_source": msgspec.Raw(shown)}}
+        given = {"get": {**known, "_source": msgspec.Raw(document)}}
     asked: Any = {
         "bool": {"must": [searches.narrowed(query, part.filter)], "filter": [{"ids": {"values": [name]}}]}
     }
