@@ -1,12 +1,20 @@
-"""Every scenario's request, answered by an index that the real writer wrote.
+"""Every scenario's request, answered by an index that the real writer wrote, or by a real service.
 
 A scenario is `tests/scenarios/NNNN-topic.yaml`: the body of a search, and the part of the answer that it
 expects: `ids` (in any order), `order` (exactly), or an error's status and part of its reason. `index` names
 another than `flights`; `_NAME.yaml` has its documents, and its `fields` or Elasticsearch's `mappings`.
+
+From 0600 on they are writes, to one service for all: a `method` (POST), a `path` (`/_bulk`), `lines` (objects, or
+texts as they are) or a `body` (with its `encoding`), and what is expected: a `status`, an `error`'s reason or a part
+of it, a part of the `answer`, a text that is `found` in its bytes, `exactly` the whole of it. Requests `before` and
+`after` are of the same form. `INDEX` is an index of the scenario's own.
 """
 
 from __future__ import annotations
 
+import json
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,9 +34,17 @@ from headrace.index.tantivy import Settings, create
 from headrace.index.tantivy.reader import TantivyReader
 from headrace.model import RECORD, Batch, Decoded, Position, RawBatch
 from headrace.serve import search
+from services.running import Running, service
 
 FOLDER = Path(__file__).parent / "scenarios"
-SCENARIOS = sorted(FOLDER.glob("[0-9]*.yaml"))
+ALL = sorted(FOLDER.glob("[0-9]*.yaml"))
+SCENARIOS = [path for path in ALL if path.stem < "0600"]
+WRITES = [path for path in ALL if path.stem >= "0600"]
+CONFIGURATION = """\
+data_dir: data
+server: { port: PORT }
+disk_reserve: 1MB
+"""
 
 
 class Decoded1:
@@ -120,8 +136,51 @@ def _check_hits(expected: dict[str, Any], hits: list[dict[str, Any]]) -> None:
         assert expected["highlight"] == hits[0]["highlight"]
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with service(tmp_path_factory.mktemp("writes"), CONFIGURATION) as found:
+        found.until_ready()
+        yield found
+
+
+@pytest.mark.parametrize("path", WRITES, ids=lambda path: path.stem)
+def test_write_scenario(running: Running, path: Path) -> None:
+    scenario = YAML(typ="safe").load(path.read_text("utf-8").replace("INDEX", f"i{path.stem[:4]}"))
+    for request in (*scenario.get("before", ()), scenario, *scenario.get("after", ())):
+        status, content = _sent(running, request)
+        _check_answer(request.get("expect", {}), status, content)
+
+
+def _sent(running: Running, request: dict[str, Any]) -> tuple[int, bytes]:
+    """Status and bytes of the answer."""
+    lines = [line if isinstance(line, str) else json.dumps(line) for line in request.get("lines", ())]
+    content = request.get("body", "".join(f"{line}\n" for line in lines))
+    asked = urllib.request.Request(
+        running.base + request.get("path", "/_bulk"),
+        content.encode(request.get("encoding", "utf-8")),
+        {"Content-Type": request.get("type", "application/x-ndjson")},
+        method=request.get("method", "POST"),
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def _check_answer(expected: dict[str, Any], status: int, content: bytes) -> None:
+    assert expected.get("status", 200) == status, content
+    assert expected.get("found", "").encode() in content
+    if "exactly" in expected:
+        assert expected["exactly"].encode() == content
+    body = json.loads(content)
+    _contains(expected.get("answer", {}), body)
+    if "error" in expected:
+        _contains(expected["error"], body["error"])
+
+
 def _contains(expected: Any, found: Any) -> None:
-    """Everything expected is there; more may be."""
+    """Everything expected is there; more may be, and of a text that ends with `…` more may follow."""
     if isinstance(expected, dict):
         for name, value in expected.items():
             assert name in found
@@ -130,9 +189,12 @@ def _contains(expected: Any, found: Any) -> None:
         assert len(expected) == len(found), found
         for one, other in zip(expected, found, strict=True):
             _contains(one, other)
+    elif isinstance(expected, str) and expected.endswith("…"):
+        assert expected[:-1] == found[: len(expected) - 1]
     else:
         assert expected == found
 
 
-def test_there_are_scenarios_for_every_kind_of_query() -> None:
+def test_there_are_scenarios_for_every_kind_of_query_and_of_write() -> None:
     assert 60 <= len(SCENARIOS)
+    assert 25 <= len(WRITES)

@@ -128,11 +128,19 @@ def test_the_other_formats_name_lines_too(style: str, text: str) -> None:
     assert "did you mean 'bucket'?" in problem
 
 
+@pytest.mark.parametrize("version", ["8", "8.17", "10.0.0", "6.8.0", "8.17.0-rc1", "latest"])
+def test_a_version_that_no_client_would_take_is_refused(version: str) -> None:
+    [found] = problems(f"server: {{version: '{version}'}}\n" + BASE)
+    expected = f"expected a version from 7.0.0 to 9.x, such as 8.17.0, got '{version}'"
+    assert f"<text>:1: server.version: {expected}" == found
+    assert "9.1.0" == loads("server: {version: 9.1.0}\n" + BASE).server.version
+
+
 def test_all_independent_problems_are_reported_in_the_order_of_the_file() -> None:
     text = BASE.replace("depth: 3", "depth: 0").replace("type: pond", "type: pnod").replace("stir:", "stri:")
     found = problems("server: {port: 70000, hots: x}\n" + text.replace("index: water", "index: wader"))
     assert [
-        "<text>:1: server.hots: unknown key 'hots', did you mean 'host'? (have: auto_create, cors, host, insecure, keys, max_body, max_concurrent, port, rate_limit, search, slow_client_timeout, tls)",
+        "<text>:1: server.hots: unknown key 'hots', did you mean 'host'? (have: auto_create, cors, host, insecure, keys, max_body, max_concurrent, port, rate_limit, search, slow_client_timeout, tls, version)",
         "<text>:1: server.port: expected integer <= 65535",
     ] == found[:2]
     assert "<text>:3: indexes.water.type: unknown index type 'pnod', did you mean 'pond'?" in found[2]

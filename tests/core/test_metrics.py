@@ -28,6 +28,12 @@ def value(page: bytes, sample: str, **labels: str) -> float:
     return float(found)
 
 
+def test_a_process_that_measures_has_loaded_its_configuration() -> None:
+    """An alarm on 0 is quiet after a good start."""
+    [sample] = families(Metrics().render())["headrace_config_last_reload_success"].samples
+    assert 1.0 == sample.value
+
+
 def test_what_is_counted_is_on_the_page() -> None:
     metrics = Metrics()
     metrics.records.labels("flights", "decode", "ok").inc(5_000)

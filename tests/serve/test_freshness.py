@@ -18,7 +18,8 @@ from headrace.index.tantivy.positions import PositionDocument
 from headrace.index.tantivy.reader import TantivyReader
 from headrace.model import Outcome, Position
 from headrace.serve import documents, search, tokens
-from headrace.serve.freshness import Realtime, seconds
+from headrace.serve.freshness import Realtime
+from headrace.serve.given import seconds
 from headrace.serve.names import Target
 from headrace.serve.tokens import Token
 from tick import TickClock
@@ -163,6 +164,17 @@ def test_a_wait_that_is_too_long_says_how_far_the_index_is(client: TestClient) -
     assert 504 == answer.status_code
     assert "timeout_exception" == answer.json()["error"]["type"]
     assert "[a] is visible up to record 5, not yet 9" == answer.json()["error"]["reason"]
+
+
+def test_a_wait_ends_when_the_server_is_told_to_stop(readers: Readers, clock: CommittingClock) -> None:
+    """At the look after it, as what is safe to repeat; what need not wait is answered still."""
+    routes = search.routes(readers, clock=clock, stopping=lambda: len(clock.slept) == 2)
+    with TestClient(Starlette(routes=routes)) as client:
+        answer = client.get("/a/_search", params={"after": token(record=9)})
+        assert (503, "1") == (answer.status_code, answer.headers["retry-after"])
+        assert "the server is stopping, safe to repeat" == answer.json()["error"]["reason"]
+        assert 2 == len(clock.slept)
+        assert 200 == client.get("/a/_search", params={"after": token(record=3)}).status_code
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ the panels of `examples/grafana` are turned into such requests and answered.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from ruamel.yaml import YAML
 from starlette.applications import Starlette
@@ -19,6 +21,7 @@ from starlette.testclient import TestClient
 
 from built import Readers, build
 from headrace.serve import field_caps, search
+from services.running import service
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "grafana"
 FROM, TO = 1_356_998_400_000, 1_357_084_799_999  # the first day of 2013
@@ -66,7 +69,7 @@ def over_time(inner: Mapping[str, Any] | None = None, field: str = "time_hour") 
     return {"2": {**given, **({"aggs": inner} if inner else {})}}
 
 
-def ask(client: TestClient, *bodies: Mapping[str, Any], index: Any = "flights") -> list[Any]:
+def ask(client: httpx2.Client, *bodies: Mapping[str, Any], index: Any = "flights") -> list[Any]:
     """Its `_msearch`: a header and a body for each query, all in one request."""
     header = {"ignore_unavailable": True, "index": index, "search_type": "query_then_fetch"}
     lines = "".join(f"{json.dumps(header)}\n{json.dumps(body)}\n" for body in bodies)
@@ -123,6 +126,96 @@ def test_each_metric_has_the_form_that_is_read(client: TestClient) -> None:
     assert {"upper", "lower"} <= set(five["extended_stats"]["std_deviation_bounds"])
     assert {"50.0", "95.0"} == set(five["percentiles"]["values"])
     assert None is buckets[0]["avg"]["value"]
+
+
+PIPELINES: dict[str, tuple[dict[str, Any], list[Any]]] = {
+    "moving function": (
+        {"moving_fn": {"buckets_path": "1", "window": 5, "script": "MovingFunctions.unweightedAvg(values)"}},
+        [None, 11.0, (11 - 0.5) / 2],
+    ),
+    "moving function, shifted": (
+        {"moving_fn": {"buckets_path": "1", "window": "2", "shift": 1, "script": "MovingFunctions.max(values)"}},
+        [11.0, 11.0, 400.0],
+    ),
+    "serial difference": ({"serial_diff": {"buckets_path": "_count", "lag": 1}}, [2.0, 0.0, 1.0]),
+    "cumulative sum": ({"cumulative_sum": {"buckets_path": "1"}}, [11.0, 10.5, 410.5]),
+    "bucket script": (
+        {"bucket_script": {"buckets_path": {"var1": "1", "var2": "_count"},
+                           "script": "params.var1 / params.var2 * 100"}},
+        [550.0, -25.0, 40000.0],
+    ),
+    "bucket script, as older ones send it": (
+        {"bucket_script": {"buckets_path": {"a": "1"}, "script": {"inline": "params.a * (1 + 1)"}}},
+        [22.0, -1.0, 800.0],
+    ),
+    "rate": ({"rate": {"field": "dep_delay", "unit": "minute", "mode": "sum"}}, [22 / 60, -1 / 60, 400 / 60]),
+    "rate of values": ({"rate": {"field": "dep_delay", "unit": "hour", "mode": "value_count"}}, [2.0, 2.0, 1.0]),
+}  # fmt: skip
+"""Metrics over others (`1` is an average, `_count` the documents), and their values where there are flights."""
+
+
+@pytest.mark.parametrize("what", PIPELINES)
+def test_metrics_over_metrics_have_a_value_in_each_bucket_with_documents(
+    client: TestClient, what: str
+) -> None:
+    """What its query builder offers for a metric of another metric."""
+    pipeline, expected = PIPELINES[what]
+    buckets = series(client, over_time({"1": {"avg": {"field": "dep_delay"}}, "3": pipeline}))["2"]["buckets"]
+    assert pytest.approx(expected) == [bucket["3"]["value"] for bucket in buckets if bucket["doc_count"]]
+
+
+def test_they_are_answered_over_several_indexes(client: TestClient) -> None:
+    """The pattern of a data source usually means several."""
+    aggs = over_time(
+        {"1": {"avg": {"field": "dep_delay"}}, "3": {"cumulative_sum": {"buckets_path": "_count"}}}
+    )
+    [answer] = ask(client, {"size": 0, "query": filters(), "aggs": aggs}, index="flights,logs-*")
+    assert [4.0, 8.0, 10.0] == [
+        b["3"]["value"] for b in answer["aggregations"]["2"]["buckets"] if b["doc_count"]
+    ]
+
+
+CONFIGURATION = """\
+data_dir: data
+server:
+  port: PORT
+  version: 8.19.2
+  keys:
+    - { name: shipper, secret: the-secret-of-shipper, scopes: [write], indexes: [flights] }
+    - { name: grafana, secret: the-secret-of-grafana, scopes: [read], indexes: ["flights*"] }
+disk_reserve: 1MB
+"""
+
+
+def test_a_data_source_with_a_key_is_answered_by_a_service_that_wants_one(tmp_path: Path) -> None:
+    """Health, version, fields and a panel, with the one scope that its key has; and nothing without the key."""
+    with service(tmp_path, CONFIGURATION) as running:
+        running.until_ready()
+        lines = "".join(f'{{"index":{{}}}}\n{json.dumps(flight)}\n' for flight in FLIGHTS)
+        with keyed(running.base, "shipper") as shipper:
+            headers = {"Content-Type": "application/x-ndjson"}
+            sent = shipper.post("/flights/_bulk?refresh=wait_for", content=lines, headers=headers)
+            assert (200, False) == (sent.status_code, sent.json()["errors"])
+        assert 401 == running.raw("/flights/_mapping")[0]
+        with keyed(running.base, "grafana") as source:
+            health = source.get("/_cluster/health?wait_for_status=yellow")
+            assert (200, "green") == (health.status_code, health.json()["status"])
+            assert "8.19.2" == source.get("/").json()["version"]["number"]
+            assert "dep_delay" in source.get("/flights/_mapping").json()["flights"]["mappings"]["properties"]
+            assert {"date"} == set(source.get("/flights/_field_caps?fields=*").json()["fields"]["time_hour"])
+            pipeline, expected = PIPELINES["bucket script"]
+            aggs = over_time({"1": {"avg": {"field": "dep_delay"}}, "3": pipeline})
+            [answer] = ask(source, {"size": 0, "query": filters(), "aggs": aggs})
+            assert expected == [
+                b["3"]["value"] for b in answer["aggregations"]["2"]["buckets"] if b["doc_count"]
+            ]
+            assert 403 == source.post("/flights/_doc", json={}).status_code
+
+
+def keyed(base: str, name: str) -> httpx2.Client:
+    """A client that says who it is as Grafana does."""
+    secret = base64.b64encode(f"{name}:the-secret-of-{name}".encode()).decode()
+    return httpx2.Client(base_url=base, headers={"Authorization": f"ApiKey {secret}"})
 
 
 def test_terms_are_ordered_by_a_metric_inside(client: TestClient) -> None:

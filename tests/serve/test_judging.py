@@ -67,6 +67,37 @@ def test_a_document_that_is_found_has_the_score_of_the_search(client: TestClient
     )
 
 
+def test_a_match_of_all_scores_one(client: TestClient) -> None:
+    found = client.post("/a/_explain/1", json={"query": {"match_all": {}}}).json()
+    assert (True, 1.0) == (found["matched"], found["explanation"]["value"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "source"),
+    [
+        ("_source=true", {"word": "snow", "n": 1}),
+        ("_source", {"word": "snow", "n": 1}),
+        ("_source=n", {"n": 1}),
+        ("_source_includes=w*", {"word": "snow"}),
+        ("_source_excludes=n", {"word": "snow"}),
+    ],
+)
+@pytest.mark.parametrize("word", ["snow", "rain"])
+def test_the_document_is_given_where_its_source_is_asked_for(
+    client: TestClient, parameters: str, source: Any, word: str
+) -> None:
+    """As Elasticsearch's `get`, whether or not the query finds it."""
+    found = client.get(f"/a/_explain/1?q=word:{word}&{parameters}").json()
+    assert (word == "snow") is found["matched"]
+    assert {"_seq_no": 0, "_primary_term": 1, "found": True, "_source": source} == found["get"]
+
+
+@pytest.mark.parametrize("path", ["/a/_explain/1?q=word:snow", "/a/_explain/1?q=word:snow&_source=false"])
+def test_without_it_the_document_is_not_given(client: TestClient, path: str) -> None:
+    assert "get" not in client.get(path).json()
+    assert 400 == client.get(f"{path}&stored_fields=word").status_code
+
+
 def test_an_alias_binds_what_is_found(client: TestClient) -> None:
     body: Any = {"query": {"match_all": {}}}
     assert [True, False] == [client.post(f"/ones/_explain/{n}", json=body).json()["matched"] for n in (1, 2)]

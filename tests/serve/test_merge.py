@@ -125,7 +125,7 @@ def test_true_and_one_are_two_terms() -> None:
     assert 2 == len(merged(request, [("a", one), ("b", two)])["x"]["buckets"])
 
 
-@pytest.mark.parametrize("kind", ["percentiles", "cardinality", "composite", "derivative"])
+@pytest.mark.parametrize("kind", ["percentiles", "cardinality", "composite"])
 def test_what_does_not_merge_is_refused_with_a_way_out(kind: str) -> None:
     with pytest.raises(RequestError, match=rf"\[y\] of type \[{kind}\] cannot be merged .* search one index"):
         planned({"x": {"terms": {"field": "k"}, "aggs": {"y": {kind: {"field": "n"}}}}})

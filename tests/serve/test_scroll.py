@@ -165,7 +165,7 @@ def test_scrolls_are_cleared_one_several_or_all(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "told"),
     [
-        ("/a/_search?scroll=soon", {}, "failed to parse [scroll] with value [soon]"),
+        ("/a/_search?scroll=soon", {}, "failed to parse setting [scroll] with value [soon]"),
         ("/a/_search?scroll=2d", {}, "at most 24h"),
         ("/a/_search?scroll=1m", {"from": 1}, "a scroll begins at the first hit"),
         ("/a/_search?scroll=1m", {"size": 0}, "[size] cannot be [0]"),

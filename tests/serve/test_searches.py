@@ -59,6 +59,15 @@ def test_an_alias_is_bound_by_its_filter(client: TestClient) -> None:
     assert 3 == client.get("/small/_count").json()["count"]
 
 
+def test_the_filter_of_an_alias_stands_beside_the_query_and_takes_nothing_of_its_score(
+    client: TestClient,
+) -> None:
+    """1.0 for a search of everything, as in the index itself."""
+    for path in ("/a/_search", "/small/_search"):
+        hits = client.post(path, json={"query": {"match_all": {}}}).json()["hits"]
+        assert {1.0} == {hit["_score"] for hit in hits["hits"]} | {hits["max_score"]}, path
+
+
 def test_a_missing_index_is_an_error_unless_it_may_be_missing(client: TestClient) -> None:
     assert 404 == client.get("/a,nope/_search").status_code
     assert 2 == client.get("/a,nope/_search?ignore_unavailable=true").json()["hits"]["total"]["value"]

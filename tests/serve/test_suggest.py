@@ -72,8 +72,11 @@ def test_options_of_a_suggestion(client: TestClient, term: Any, text: str, found
         ({"s": {"text": "x", "phrase": {"field": "title"}}}, "suggester [phrase] is not supported"),
         ({"s": {"term": {"field": "title"}}}, "needs a [text]"),
         ({"s": {"text": "x"}}, "needs a [term]"),
-        ({"s": {"text": "x", "term": {"field": "n"}}}, "text or keyword, [n] is none"),
-        ({"s": {"text": "x", "term": {"field": "other"}}}, "[other] is none"),
+        ({"s": {"text": "x", "term": {"field": "n"}}}, "of type text and keyword, [n] is integer"),
+        (
+            {"s": {"text": "x", "term": {"field": "other"}}},
+            "[other] is a dynamic one: declare it as text or keyword (PUT /{index}/_mapping)",
+        ),
         ({"s": {"text": "x", "term": {"field": "title", "max_edits": 3}}}, "[max_edits]"),
         ({"s": {"text": "x", "term": {"field": "title", "accuracy": 3}}}, "no option [accuracy]"),
         ({"s": {"text": "x " * 11, "term": {"field": "title"}}}, "at most 10 words"),

@@ -114,7 +114,7 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
         ("GET", "/none/_search", 404),
         ("GET", "/kept/_search?nope=1", 400),
         ("GET", "/kept/_no_such_thing", 400),
-        ("PATCH", "/kept/_doc/1", 400),
+        ("PATCH", "/kept/_doc/1", 405),
         ("POST", "/_bulk", 406),
         ("GET", "/es/kept/_search", 200),
         ("GET", "/es/none/_search", 404),

@@ -76,6 +76,8 @@ def test_metrics_of_both_processes_are_one_page_that_adds_up(tmp_path: Path) -> 
     assert samples["headrace_records_total", tuple(sorted(read.items()))] == 200
     flight = {"pipeline": "logs", "process": "ingester"}
     assert samples["headrace_in_flight_records", tuple(sorted(flight.items()))] == 0
+    for process in ("ingester", "server"):
+        assert samples["headrace_config_last_reload_success", (("process", process),)] == 1
     assert samples["headrace_in_flight_bytes", tuple(sorted(flight.items()))] == 0
     assert samples["headrace_ledger_imbalance_records", tuple(sorted(flight.items()))] == 0
     assert any(dict(labels).get("process") == "server" for _, labels in samples)

@@ -92,3 +92,13 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dropped: list[str] = []
     templates: Templates = Templates()
     streams: dict[str, Stream] = {}
+
+    def is_stream(self, name: str) -> bool:
+        """Whether an alias is a data stream: one of its indexes is a backing index."""
+        stream, indexes = self.streams.get(name), self.aliases.get(name, {})
+        return stream is not None and any(index in indexes for index in stream.indexes)
+
+    @property
+    def plain_aliases(self) -> dict[str, dict[str, Alias]]:
+        """The aliases that are no data streams."""
+        return {name: indexes for name, indexes in self.aliases.items() if not self.is_stream(name)}

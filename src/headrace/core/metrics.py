@@ -152,6 +152,8 @@ class Metrics:
             "",
             "1 if the configuration was last loaded without error",
         )
+        # Who measures was started with one; a configuration that cannot be loaded ends the process before.
+        self.config_reload.set(1)
         self.flags_reload = self._gauge(
             "headrace_flags_last_reload_success",
             "",

@@ -16,42 +16,72 @@ from headrace.core import telemetry
 from headrace.core.errors import HeadraceError, RequestError
 from headrace.core.metrics import Metrics
 from headrace.serve.doors.spelling import Spelled
-from headrace.serve.responses import error_response
+from headrace.serve.responses import error_answer
+from headrace.serve.unrouted import unrouted
 
 PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Asked every few seconds by machines: traced only where the asker traces."""
+
+FOLDERS = frozenset({"/ui", "/es"})
+"""The only paths whose name ends with a slash."""
 
 
 def application(
     routes: Sequence[BaseRoute], metrics: Metrics, *, inner: Sequence[Middleware] = ()
 ) -> Starlette:
     """The routes with all of it; `inner` is measured too, and stands before the routes."""
-    return Starlette(
+    without_route = unrouted(routes)
+    made = Starlette(
         routes=routes,
-        middleware=[Middleware(Observed, routes=routes, metrics=metrics), *inner, Middleware(Spelled)],
+        middleware=[
+            Middleware(Trimmed),
+            Middleware(Observed, routes=routes, metrics=metrics),
+            *inner,
+            Middleware(Spelled),
+        ],
         exception_handlers={
             HeadraceError: _answer_error,
             Exception: _answer_error,
-            404: _not_found,
-            405: _not_found,
+            404: without_route,
+            405: without_route,
         },
     )
+    made.router.redirect_slashes = False
+    return made
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    accept = request.headers.get("accept", "")
     if isinstance(error, HeadraceError):
-        return error_response(error, accept=accept)
+        return error_answer(request, error)
     # The traceback is in the log (the server writes it); a stranger is told no more than that.
-    return error_response(
-        RequestError(500, "internal_error", f"{type(error).__name__}, see the log"), accept=accept
-    )
+    reason = f"{type(error).__name__}, see the log"
+    return error_answer(request, RequestError(500, "internal_error", reason))
 
 
-async def _not_found(request: Request, _: Exception) -> Response:
-    reason = f"no handler found for uri [{request.url.path}] and method [{request.method}]"
-    error = RequestError(400, "illegal_argument_exception", reason)
-    return error_response(error, accept=request.headers.get("accept", ""))
+class Trimmed:
+    """Takes a path with slashes at its end as the path without, as Elasticsearch does; before all else.
+
+    A redirect would lead where the client's Host header says, and shippers do not follow one with a body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = _trimmed(scope)
+        await self._app(scope, receive, send)
+
+
+def _trimmed(scope: Scope) -> Scope:
+    """Only slashes that came as such: one that is escaped belongs to an id."""
+    raw: bytes = scope["raw_path"]
+    plain = raw.rstrip(b"/")
+    if plain == raw and scope["path"] not in FOLDERS:
+        return scope
+    path = scope["path"][: len(scope["path"]) - (len(raw) - len(plain))]
+    if path in FOLDERS or not path:
+        path, plain = f"{path}/", plain + b"/"
+    return {**scope, "path": path, "raw_path": plain}
 
 
 class Observed:

@@ -13,13 +13,12 @@ from starlette.requests import ClientDisconnect, Request
 
 from headrace.core.errors import RequestError
 from headrace.serve.encodings import undoing
+from headrace.serve.given import VERSIONS
 
 VENDOR: Final = frozenset({"application/vnd.elasticsearch+json", "application/vnd.elasticsearch+x-ndjson"})
 BULK_TYPES: Final = frozenset({"application/json", "application/x-ndjson"}) | VENDOR
 USUAL_RATIO: Final = 8
 """How much smaller compressed log records usually are: only for estimates, never for bounds."""
-
-VERSIONS: Final = frozenset({"7", "8", "9"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -12,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.core.clock import Clock
 from headrace.serve import requests
+from headrace.serve.columns import ALIASES, COUNT, INDICES, Columns, chosen, sort_column
 from headrace.serve.doors.principal import visible
 from headrace.serve.names import Named
 from headrace.serve.reads import Reads, answered
@@ -28,6 +31,8 @@ PARAMETERS: Final = requests.COMMON | requests.TARGETS | {
 
 Row = dict[str, str]
 
+_NUMBER: Final = re.compile(r"(-?\d+(?:\.\d+)?)([kmgt]?b|%)?")
+
 
 def routes(reads: Reads) -> list[BaseRoute]:
     """The tables that clients and dashboards ask for."""
@@ -38,17 +43,17 @@ def routes(reads: Reads) -> list[BaseRoute]:
         rows = await in_thread(
             lambda: [_row(reads, each, unit) for each in sorted(named, key=lambda each: each.name)]
         )
-        return table(request, rows)
+        return table(request, INDICES, rows)
 
     async def total(request: Request) -> Response:
         named = _named(reads, request)
         found = await in_thread(lambda: count(parts_of(named), None))
-        return table(request, [{**now(reads.clock), "count": str(found)}])
+        return table(request, COUNT, [{**now(reads.clock), "count": str(found)}])
 
     async def aliases(request: Request) -> Response:
         wanted = request.path_params.get("name")
         rows = [row for row in _aliases(reads) if wanted in (None, "*", "_all", row["alias"])]
-        return table(request, rows)
+        return table(request, ALIASES, rows)
 
     def route(name: str, handler: Any) -> Route:
         return Route(name, answered(handler), methods=["GET"])
@@ -63,23 +68,20 @@ def routes(reads: Reads) -> list[BaseRoute]:
     ]
 
 
-def table(request: Request, rows: Sequence[Row]) -> Response:
+def table(request: Request, known: Columns, rows: Sequence[Row]) -> Response:
     """The rows as asked for: `h` chooses columns, `s` sorts, `v` puts their names above."""
     requests.check_parameters(request, PARAMETERS)
     given = request.query_params
     for key in reversed(requests.list_of(given.get("s"))):
-        name, _, order = key.partition(":")
-        rows = sorted(rows, key=lambda row: _sortable(row.get(name, "")), reverse=order == "desc")
-    columns = requests.list_of(given.get("h"))
-    if columns:
-        rows = [{name: row[name] for name in columns if name in row} for row in rows]
+        rows = _sorted(known, rows, key)
+    columns = chosen(known, requests.list_of(given.get("h")))
     if given.get("format") == "json":
-        return json_response(request, rows)
+        return json_response(request, [{head: row.get(name, "") for name, head in columns} for row in rows])
     if given.get("format", "text") != "text":
         requests.fail(f"[format] is [text] or [json] here, found [{given['format']}]")
-    lines = [list(row.values()) for row in rows]
+    lines = [[row.get(name, "") for name, _ in columns] for row in rows]
     if requests.flag(given.get("v"), "v"):
-        lines.insert(0, list(rows[0]) if rows else list(columns))
+        lines.insert(0, [head for _, head in columns])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)] if lines else []
     text = "".join(
         " ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n"
@@ -88,9 +90,21 @@ def table(request: Request, rows: Sequence[Row]) -> Response:
     return Response(text, headers=PRODUCT, media_type="text/plain")
 
 
+def _sorted(known: Columns, rows: Sequence[Row], key: str) -> list[Row]:
+    """By one key, `name` or `name:desc`. Raises RequestError."""
+    name, _, order = key.partition(":")
+    if order not in ("", "asc", "desc"):
+        requests.fail(f"the order of [{name}] is asc or desc, found [{order}]")
+    column = sort_column(known, name)
+    return sorted(rows, key=lambda row: _sortable(row.get(column, "")), reverse=order == "desc")
+
+
 def _sortable(cell: str) -> tuple[bool, float, str]:
-    number = cell.replace(".", "", 1).lstrip("-").isdigit()
-    return (not number, float(cell) if number else 0.0, cell)
+    """Numbers by their size, also those with a unit: 9kb before 1mb."""
+    number = _NUMBER.fullmatch(cell)
+    if number is None:
+        return True, 0.0, cell
+    return False, float(number[1]) * SIZES.get(number[2], 1), cell
 
 
 def _named(reads: Reads, request: Request) -> list[Named]:
@@ -99,6 +113,7 @@ def _named(reads: Reads, request: Request) -> list[Named]:
 
 def _row(reads: Reads, named: Named, unit: str | None) -> Row:
     stats, feeding = named.reader.stats(), reads.indices.feeding(named.name)
+    created = _created(reads, named.name)
     size = _bytes(stats.size) if unit is None else str(stats.size // _factor(unit))
     return {
         "health": "green",
@@ -111,7 +126,16 @@ def _row(reads: Reads, named: Named, unit: str | None) -> Row:
         "docs.deleted": "0",
         "store.size": size,
         "pri.store.size": size,
+        "dataset.size": size,
+        "creation.date": str(round(created * 1000)),
+        "creation.date.string": f"{datetime.fromtimestamp(created, UTC):%Y-%m-%dT%H:%M:%S.000Z}",
     }
+
+
+def _created(reads: Reads, name: str) -> float:
+    """When an index was made, as its settings say; 0 of one of the configuration."""
+    made = getattr(getattr(reads.indices, "catalogue", None), "indexes", {}).get(name)
+    return 0.0 if made is None else float(made.created)
 
 
 def _factor(unit: str) -> int:
@@ -123,7 +147,7 @@ def _factor(unit: str) -> int:
 def _aliases(reads: Reads) -> list[Row]:
     """Where the indexes know aliases."""
     catalogue = getattr(reads.indices, "catalogue", None)
-    found: Mapping[str, Mapping[str, Any]] = getattr(catalogue, "aliases", {})
+    found: Mapping[str, Mapping[str, Any]] = getattr(catalogue, "plain_aliases", {})
     return [
         {
             "alias": alias,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from headrace.core.errors import HeadraceError, RequestError
 from headrace.index.base import Hit
 from headrace.index.query.source import filtered
 from headrace.serve import requests
-from headrace.serve.freshness import Realtime
+from headrace.serve.freshness import Realtime, never
 from headrace.serve.names import Indices, Named
 from headrace.serve.reads import Reads, answered
 from headrace.serve.responses import JSON_TYPE, PRODUCT, error_body, json_response
@@ -44,10 +44,14 @@ class _Asked:
 
 
 def routes(
-    indices: Indices, *, realtime: Realtime | None = None, clock: Clock | None = None
+    indices: Indices,
+    *,
+    realtime: Realtime | None = None,
+    clock: Clock | None = None,
+    stopping: Callable[[], bool] = never,
 ) -> list[BaseRoute]:
     """The reading routes of the document API."""
-    reads = Reads(indices, realtime, clock)
+    reads = Reads(indices, realtime, clock, stopping)
 
     async def find(request: Request) -> tuple[str, Hit | None, dict[str, str]]:
         requests.check_parameters(request, PARAMETERS)
@@ -75,7 +79,7 @@ def routes(
         if hit is None:
             reason = f"Document not found [{index}]/[{request.path_params['id']}]"
             raise RequestError(404, "resource_not_found_exception", reason)
-        part = _part(hit, requests.source_parameters(request.query_params))
+        part = part_of(hit, requests.source_parameters(request.query_params))
         return Response(part or b"{}", headers={**PRODUCT, **headers, "Content-Type": JSON_TYPE})
 
     async def several(request: Request) -> Response:
@@ -165,13 +169,13 @@ def _body(index: str, name: str, hit: Hit | None, wanted: Source) -> dict[str, A
         "_primary_term": 1,
         "found": True,
     }
-    part = _part(hit, wanted)
+    part = part_of(hit, wanted)
     if part is not None:
         body["_source"] = msgspec.Raw(part)
     return body
 
 
-def _part(hit: Hit, wanted: Source) -> bytes | None:
+def part_of(hit: Hit, wanted: Source) -> bytes | None:
     """The asked part of a document's `_source`; None for none of it."""
     if isinstance(wanted, tuple):
         return filtered(hit.source, wanted)

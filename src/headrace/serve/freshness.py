@@ -8,7 +8,6 @@ there is something accepted that is not visible yet.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from headrace.core.clock import Clock
 from headrace.core.errors import RequestError
 from headrace.index.base import View
 from headrace.serve import tokens
+from headrace.serve.given import seconds
 from headrace.serve.names import Applier, Indices, Named, Target
 from headrace.serve.searches import Part, parts_of
 from headrace.serve.threads import in_thread
@@ -38,9 +38,6 @@ LONGEST_PAUSE: Final = 0.25
 DEFAULT_SECONDS: Final = 30.0
 LONGEST_HEADER: Final = 4096
 """Bytes of what is said per index; beyond it only how many there are. Proxies refuse long headers."""
-
-_TIME: Final = re.compile(r"(\d+(?:\.\d+)?)(nanos|micros|ms|s|m|h|d)")
-_UNITS: Final = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Accepting(Protocol):
@@ -62,23 +59,28 @@ class Realtime:
     applier: Applier
 
 
-def seconds(text: str, name: str) -> float:
-    """`30s`, `1m`, `500ms`; -1 is for ever. Raises RequestError."""
-    if text == "-1":
-        return float("inf")
-    match = _TIME.fullmatch(text.strip())
-    if match is None and text.strip() != "0":
-        reason = (
-            f"failed to parse [{name}] with value [{text}]: a number and its unit, such as 500ms, 30s or 1m"
-        )
-        raise RequestError(400, "illegal_argument_exception", reason)
-    return float(match[1]) * _UNITS[match[2]] if match else 0.0
+def never() -> bool:
+    """Where nobody says that the server stops."""
+    return False
+
+
+def ended() -> RequestError:
+    """What a request is told that waits for something while the server is told to stop."""
+    reason = "the server is stopping, safe to repeat"
+    return RequestError(503, "service_unavailable", reason, retry_after=1)
 
 
 class Freshness:
-    """Gives searches their commits."""
+    """Gives searches their commits, or ends their waiting where the server is `stopping`."""
 
-    def __init__(self, indices: Indices, realtime: Realtime | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        indices: Indices,
+        realtime: Realtime | None,
+        clock: Clock,
+        stopping: Callable[[], bool] = never,
+    ) -> None:
+        self._stopping = stopping
         self._indices = indices
         self._realtime = realtime
         self._clock = clock
@@ -88,7 +90,8 @@ class Freshness:
     async def parts(self, request: Request, resolve: Callable[[], Sequence[Named]]) -> list[Part]:
         """The named indexes at commits that cover the request's tokens, if it has any.
 
-        Raises RequestError 504 when they do not in time, 404 or 400 for a token of an index that is gone."""
+        Raises RequestError 504 when they do not in time, 503 when the server stops before they do, 404 or 400
+        for a token of an index that is gone."""
         given = request.query_params.get("after") or request.headers.get(AFTER)
         wanted = tokens.decode(given) if given else []
         wait = request.query_params.get("timeout") if given else None
@@ -106,6 +109,8 @@ class Freshness:
                     return parts
                 if self._clock.monotonic() >= end:
                     raise RequestError(504, "timeout_exception", "; ".join(behind))
+                if self._stopping():
+                    raise ended()
                 await self._clock.sleep(min(LONGEST_PAUSE, LOOK_SECONDS * self._waiting))
         finally:
             self._waiting -= 1

@@ -14,6 +14,7 @@ from headrace.core.errors import RequestError
 from headrace.index.base import SearchRequest
 from headrace.index.query import parse_query
 from headrace.serve import requests, searches
+from headrace.serve.documents import Source, part_of
 from headrace.serve.reads import Reads, answered
 from headrace.serve.responses import json_response
 from headrace.serve.searches import Part
@@ -55,9 +56,14 @@ def routes(reads: Reads) -> list[BaseRoute]:
             raise RequestError(
                 400, "action_request_validation_exception", "Validation Failed: 1: query is missing;"
             )
+        if requests.list_of(request.query_params.get("stored_fields")):
+            requests.fail("[stored_fields] is not supported here: use [_source_includes]")
         expression, name = request.path_params["index"], request.path_params["id"]
+        # As Elasticsearch: the document is given where its source is asked for, and not else.
+        asked = any(parameter in request.query_params for parameter in requests.SOURCE)
+        source = requests.source_parameters(request.query_params) if asked else False
         parts = await reads.fresh.parts(request, lambda: [reads.single(expression)])
-        body, status = await in_thread(lambda: _explained(parts[0], query, name))
+        body, status = await in_thread(lambda: _explained(parts[0], query, name, source))
         return json_response(request, body, status, headers=reads.fresh.header(parts))
 
     both = ["GET", "POST"]
@@ -99,17 +105,22 @@ def _shards(count: int) -> dict[str, int]:
     return {"total": count, "successful": count, "failed": 0}
 
 
-def _explained(part: Part, query: Any, name: str) -> tuple[dict[str, Any], int]:
+def _explained(part: Part, query: Any, name: str, source: Source) -> tuple[dict[str, Any], int]:
     body: dict[str, Any] = {"_index": part.name, "_id": name}
-    if part.view.get([name])[0] is None:
+    hit = part.view.get([name])[0]
+    if hit is None:
         return {**body, "matched": False}, 404
+    given: dict[str, Any] = {}
+    if (document := part_of(hit, source)) is not None:
+        known = {"_seq_no": hit.seq, "_primary_term": 1, "found": True}
+        given = {"get": {**known, "_source": msgspec.Raw(document)}}
     asked: Any = {
         "bool": {"must": [searches.narrowed(query, part.filter)], "filter": [{"ids": {"values": [name]}}]}
     }
     hits = part.view.search(SearchRequest(query=asked, size=1)).hits
     if not hits:
         nothing = {"value": 0.0, "description": "no matching clause", "details": []}
-        return {**body, "matched": False, "explanation": nothing}, 200
+        return {**body, "matched": False, "explanation": nothing, **given}, 200
     shown = msgspec.json.encode(query).decode()
     why: dict[str, Any] = {"value": hits[0].score, "description": f"score of {shown}, by BM25", "details": []}
-    return {**body, "matched": True, "explanation": why}, 200
+    return {**body, "matched": True, "explanation": why, **given}, 200

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from headrace.core.errors import RequestError
 from headrace.index.query.dates import iso
-from headrace.serve import buckets
+from headrace.serve import buckets, pipelines
 from headrace.serve.buckets import Answer, Answers, Kind, read
 
 UNMERGEABLE: Final = ("percentiles", "percentile_ranks", "cardinality", "median_absolute_deviation")
@@ -19,15 +19,22 @@ UNMERGEABLE: Final = ("percentiles", "percentile_ranks", "cardinality", "median_
 
 def planned(request: Mapping[str, Any]) -> dict[str, Any]:
     """What each index is asked for. Raises RequestError for what does not merge."""
-    return {name: _planned(name, body) for name, body in request.items()}
+    pipelines.check(request)
+    return _asked(request)
+
+
+def _asked(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _planned(name, body) for name, body in pipelines.metrics(request).items()}
 
 
 def merged(request: Mapping[str, Any], answers: Answers) -> Answer:
     """The answer to a request from each index's answer to what was planned."""
-    return {
+    found = {
         name: _merged(name, body, [(index, answer[name]) for index, answer in answers if name in answer])
-        for name, body in request.items()
+        for name, body in pipelines.metrics(request).items()
     }
+    pipelines.beside(request, found)
+    return found
 
 
 def _planned(name: str, body: Any) -> Any:
@@ -43,7 +50,7 @@ def _planned(name: str, body: Any) -> Any:
         asked = {"stats": asked["avg"]}
     elif kind in _ASKS:
         asked[kind] = _ASKS[kind](name, dict(options))
-    return asked | ({"aggs": planned(inner)} if inner else {})
+    return asked | ({"aggs": _asked(inner)} if inner else {})
 
 
 def _refuse(name: str, kind: str, remedy: str) -> None:
@@ -53,7 +60,7 @@ def _refuse(name: str, kind: str, remedy: str) -> None:
 
 def _merged(name: str, body: Any, answers: Answers) -> Answer:
     kind, options, inner = read(name, body)
-    found = _MERGES[kind](Kind(name, kind, options, inner, merged), answers)
+    found = pipelines.within(body, _MERGES[kind](Kind(name, kind, options, inner, merged), answers))
     meta = body.get("meta")
     return found | ({"meta": meta} if meta is not None else {})
 

@@ -14,11 +14,12 @@ from headrace.core.clock import Clock, SystemClock
 from headrace.core.errors import HeadraceError, RequestError
 from headrace.index.base import SearchRequest
 from headrace.serve import arrow, requests, searches
-from headrace.serve.freshness import Freshness, Realtime
+from headrace.serve.freshness import Freshness, Realtime, never
+from headrace.serve.given import check_form
 from headrace.serve.hits import Shown, answer_body
 from headrace.serve.leases import Leases
 from headrace.serve.names import Indices, Named
-from headrace.serve.responses import error_response, json_response
+from headrace.serve.responses import error_answer, json_response
 from headrace.serve.searches import Answered, Part
 from headrace.serve.threads import in_thread
 
@@ -29,11 +30,15 @@ class Reads:
     """The indexes as searches need them."""
 
     def __init__(
-        self, indices: Indices, realtime: Realtime | None = None, clock: Clock | None = None
+        self,
+        indices: Indices,
+        realtime: Realtime | None = None,
+        clock: Clock | None = None,
+        stopping: Callable[[], bool] = never,
     ) -> None:
         self.indices = indices
         self.clock = clock or SystemClock()
-        self.fresh = Freshness(indices, realtime, self.clock)
+        self.fresh = Freshness(indices, realtime, self.clock, stopping)
         self.leases = Leases(self.clock)
 
     def named(self, expression: str, options: Mapping[str, Any]) -> list[Named]:
@@ -99,13 +104,14 @@ def declared(parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def answered(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """The handler, its errors answered in Elasticsearch's shape wherever it is mounted."""
+    """The handler behind a check of the request's form, its errors answered in Elasticsearch's shape."""
 
     @functools.wraps(handler)
     async def answer(request: Request) -> Response:
         try:
+            check_form(request)
             return await handler(request)
         except HeadraceError as error:
-            return error_response(error, request.path_params.get("index"), request.headers.get("accept", ""))
+            return error_answer(request, error, request.path_params.get("index"))
 
     return answer

@@ -13,6 +13,7 @@ from headrace.core.registry import suggest
 from headrace.index.base import SearchRequest, SortKey
 from headrace.index.query.formats import formats
 from headrace.serve.bodies import Body
+from headrace.serve.given import check_format, check_times, seconds
 from headrace.serve.hits import Shown, Wanted, sort_formats
 
 COMMON: Final = frozenset(
@@ -75,23 +76,12 @@ def fail(reason: str, kind: str = "illegal_argument_exception") -> NoReturn:
 
 def check_parameters(request: Request, known: frozenset[str]) -> None:
     """Refuses what is not known. Raises RequestError."""
-    _check_format(request)
+    check_format(request.query_params)
+    check_times(request.query_params)
     for name in request.query_params:
         if name not in known:
             hint = suggest(name, sorted(known))
             fail(f"request [{request.url.path}] contains unrecognized parameter: [{name}]; {hint}")
-
-
-def _check_format(request: Request) -> None:
-    """JSON goes in and out, tables as text too; other forms are refused instead of being given as JSON."""
-    given = request.query_params
-    form, source = given.get("format", "json"), given.get("source_content_type", "application/json")
-    if form not in ("json", "text", ""):
-        raise RequestError(
-            406, "media_type_header_exception", f"[format] is json, or text of tables, found [{form}]"
-        )
-    if "json" not in source:
-        fail(f"[source_content_type] is application/json, found [{source}]")
 
 
 async def read_bytes(request: Request) -> bytes:
@@ -174,6 +164,8 @@ def _check_body(body: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
                 fail(f"[{name}] is not supported: {INSTEAD[name]}")
         elif name not in BODY:
             fail(f"unknown key [{name}] in the search body; {suggest(name, list(BODY))}", "parsing_exception")
+    if isinstance(body.get("timeout"), str):
+        seconds(body["timeout"], "timeout")
     if flag(parameters.get("explain"), "explain"):
         fail(f"[explain] is not supported: {INSTEAD['explain']}")
 

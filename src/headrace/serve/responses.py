@@ -15,6 +15,7 @@ from starlette.responses import Response
 from headrace.core.errors import HeadraceError, RequestError
 from headrace.index.query.bounds import hold
 from headrace.serve.filter_path import filtered
+from headrace.serve.given import VERSIONS
 
 PRODUCT: Final = {"X-Elastic-Product": "Elasticsearch"}
 """Without it on every answer, errors too, the official clients refuse to go on."""
@@ -27,10 +28,17 @@ VENDOR_TYPE: Final = "application/vnd.elasticsearch+json"
 
 
 def json_response(
-    request: Request, body: Any, status: int = 200, headers: Mapping[str, str] | None = None
+    request: Request,
+    body: Any,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    *,
+    filtering: bool = True,
 ) -> Response:
-    """The body as JSON; `msgspec.Raw` parts in it are passed through byte for byte."""
-    wanted = request.query_params.get("filter_path")
+    """The body as JSON; `msgspec.Raw` parts in it are passed through byte for byte.
+
+    `filtering`: by `filter_path`, which Elasticsearch leaves errors whole from."""
+    wanted = request.query_params.get("filter_path") if filtering else None
     encoded = msgspec.json.encode(body)
     if wanted:
         hold(PER_BYTE * len(encoded))
@@ -40,13 +48,28 @@ def json_response(
     return Response(encoded, status, {**PRODUCT, "Content-Type": content_type(request), **(headers or {})})
 
 
+def error_answer(request: Request, error: HeadraceError, index: str | None = None) -> Response:
+    """An error as `error_response` has it, in the form that the request asks for."""
+    body = error_body(error, index)
+    return json_response(request, body, body["status"], _retry(error), filtering=False)
+
+
+def plain_error(request: Request, reason: str, status: int, headers: Mapping[str, str]) -> Response:
+    """An error without a type, as Elasticsearch words those that come before any of its own."""
+    return json_response(request, {"error": reason, "status": status}, status, headers, filtering=False)
+
+
 def error_response(error: HeadraceError, index: str | None = None, accept: str = "") -> Response:
     """An error's answer as Elasticsearch words it; `accept`: the request's header."""
     body = error_body(error, index)
-    headers = {**PRODUCT, "Content-Type": _kind(accept)}
-    if isinstance(error, RequestError) and error.retry_after is not None:
-        headers["Retry-After"] = str(error.retry_after)
+    headers = {**PRODUCT, "Content-Type": _kind(accept), **_retry(error)}
     return Response(msgspec.json.encode(body), body["status"], headers)
+
+
+def _retry(error: HeadraceError) -> dict[str, str]:
+    if isinstance(error, RequestError) and error.retry_after is not None:
+        return {"Retry-After": str(error.retry_after)}
+    return {}
 
 
 def error_body(error: HeadraceError, index: str | None = None) -> dict[str, Any]:
@@ -63,9 +86,14 @@ def content_type(request: Request) -> str:
     return _kind(request.headers.get("accept", ""))
 
 
+def _version(parameters: str) -> str:
+    return parameters.rpartition("=")[2].strip(' "')
+
+
 def _kind(accept: str) -> str:
     for accepted in accept.split(","):
         kind, _, parameters = accepted.strip().partition(";")
         if kind.strip() == VENDOR_TYPE:
-            return f"{VENDOR_TYPE};{parameters.strip()}" if parameters else VENDOR_TYPE
+            wrong = "compatible-with" in parameters and _version(parameters) not in VERSIONS
+            return f"{VENDOR_TYPE};{parameters.strip()}" if parameters and not wrong else VENDOR_TYPE
     return JSON_TYPE

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.core.errors import RequestError
 from headrace.index.base import SearchRequest, SortKey
 from headrace.serve import requests
-from headrace.serve.freshness import seconds
+from headrace.serve.given import seconds
 from headrace.serve.hits import Shown, shards
 from headrace.serve.leases import Lease
 from headrace.serve.reads import Reads, answered

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -13,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from headrace import __version__
 from headrace.core.clock import Clock
 from headrace.fields import Field
 from headrace.serve import arrow, cat, judging, msearch, requests, scroll, searches, suggest
-from headrace.serve.freshness import Realtime
+from headrace.serve.banner import ES_VERSION, banner
+from headrace.serve.freshness import Realtime, never
 from headrace.serve.hits import shards
 from headrace.serve.names import Indices
 from headrace.serve.reads import Reads, answered
@@ -25,11 +26,10 @@ from headrace.serve.responses import PRODUCT, json_response
 from headrace.serve.searches import Part
 from headrace.serve.threads import in_thread
 
-__all__ = ["Readers", "answered", "banner", "in_thread", "routes"]
+__all__ = ["Readers", "answered", "in_thread", "routes"]
 
 Readers = Indices
 
-ES_VERSION: Final = "8.17.0"
 SCAN_ROWS: Final = 5_000
 """Documents read at once by a scan: 1 to 10 MB of usual ones."""
 
@@ -38,10 +38,15 @@ BOTH: Final = ["GET", "POST"]
 
 
 def routes(
-    indices: Indices, *, realtime: Realtime | None = None, clock: Clock | None = None
+    indices: Indices,
+    *,
+    realtime: Realtime | None = None,
+    clock: Clock | None = None,
+    stopping: Callable[[], bool] = never,
+    version: str = ES_VERSION,
 ) -> list[BaseRoute]:
     """The routes of the search API; the caller mounts them, at the root and elsewhere."""
-    reads = Reads(indices, realtime, clock)
+    reads = Reads(indices, realtime, clock, stopping)
 
     async def search(request: Request) -> Response:
         started = time.perf_counter()
@@ -93,7 +98,7 @@ def routes(
         return StreamingResponse(_streamed(pieces), headers=headers, media_type=kind)
 
     return [
-        Route("/", answered(banner), methods=["GET", "HEAD"]),
+        Route("/", answered(partial(banner, version=version)), methods=["GET", "HEAD"]),
         *cat.routes(reads),
         *msearch.routes(reads),
         *judging.routes(reads),
@@ -104,27 +109,6 @@ def routes(
         Route("/{index}/_count", answered(count), methods=BOTH),
         Route("/{index}/_scan", answered(scan), methods=BOTH),
     ]
-
-
-async def banner(request: Request) -> Response:
-    """What clients ask first."""
-    version = {
-        "number": ES_VERSION,
-        "build_flavor": "default",
-        "build_type": "headrace",
-        "build_hash": f"headrace-{__version__}",
-        "lucene_version": "9.12.0",
-        "minimum_wire_compatibility_version": "7.17.0",
-        "minimum_index_compatibility_version": "7.0.0",
-    }
-    body = {
-        "name": "headrace",
-        "cluster_name": "headrace",
-        "cluster_uuid": "headrace",
-        "version": version,
-        "tagline": "You Know, for Search",
-    }
-    return json_response(request, body)
 
 
 def _count(parts: Sequence[Part], query: Any) -> int:

@@ -131,8 +131,14 @@ def _view(part: Part) -> TantivyView:
 
 def _target(view: TantivyView, field: str) -> Target:
     target = resolve(view.snapshot, field)
-    if target.column is None or target.kind not in (FieldType.TEXT, FieldType.KEYWORD):
-        _bad(f"[suggest] needs a declared field of type text or keyword, [{field}] is none")
+    if target.column is None:
+        # The engine has one list of words for all dynamic fields together.
+        _bad(
+            f"[suggest] needs a field with a list of words of its own, and [{field}] is a dynamic one: "
+            f"declare it as text or keyword (PUT /{{index}}/_mapping), or ask a [match] with [fuzziness]"
+        )
+    if target.kind not in (FieldType.TEXT, FieldType.KEYWORD):
+        _bad(f"[suggest] is for fields of type text and keyword, [{field}] is {target.kind}")
     return target
 
 

@@ -14,6 +14,9 @@ from headrace.serve.buckets import read
 NAMES: Final = {
     "percentiles": "tdigest_percentiles",
     "cumulative_sum": "simple_value",
+    "serial_diff": "simple_value",
+    "moving_fn": "simple_value",
+    "bucket_script": "simple_value",
     "avg_bucket": "simple_value",
     "sum_bucket": "simple_value",
     "min_bucket": "bucket_metric_value",

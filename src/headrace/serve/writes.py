@@ -145,7 +145,7 @@ def _answer(request: Request, index: str, item: dict[str, Any], token: dict[str,
     if error is not None:
         cause = {name: value for name, value in error.items() if name != "caused_by"}
         body = {"error": {"root_cause": [cause], **error}, "status": status}
-        return json_response(request, body, status, token)
+        return json_response(request, body, status, token, filtering=False)
     if status == 201 and item.get("_id") is not None:
         token = {**token, "Location": f"/{quote(index)}/_doc/{quote(item['_id'], safe='')}"}
     return json_response(request, item, status, token)

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -93,7 +94,15 @@ async def run_server(settings: Settings) -> None:
             push = path.push(line, lambda: path.closed_for or _refusing(health))
             view = ServerView(upstream, metrics, health, path)
             writing = Writing(push, path.buffer, upstream, line, path.feeds())
-            app = server_app(path.indices, view, metrics, writing, doors)
+            app = server_app(
+                path.indices,
+                view,
+                metrics,
+                writing,
+                doors,
+                stopping=partial(_stopping, health),
+                version=settings.server.version,
+            )
             slow = settings.server.slow_client_timeout
             http = HttpServer(app, listener, tls=certificate, slow_client_timeout=slow)
             await _answer(http, health, settings.server, path.run)
@@ -114,6 +123,10 @@ def _refusing(health: Health) -> str:
     state = health.snapshot().state
     # Also while it goes down: what is appended is durable, and a shipper that is told 503 may drop a batch.
     return "" if state in (State.READY, State.DEGRADED, State.DRAINING) else f"the server is {state}"
+
+
+def _stopping(health: Health) -> bool:
+    return health.snapshot().state is State.DRAINING
 
 
 async def _answer(
@@ -154,7 +167,9 @@ def serve_readers(indices: FolderReaders, address: ServerSettings) -> None:
 
     async def run() -> None:
         metrics, health = Metrics(), Health()
-        app = server_app(indices, ServerView(None, metrics, health), metrics, doors=doors)
+        view = ServerView(None, metrics, health)
+        stopping = partial(_stopping, health)
+        app = server_app(indices, view, metrics, doors=doors, stopping=stopping, version=address.version)
         listener = listen(address.host, address.port)
         http = HttpServer(app, listener, slow_client_timeout=address.slow_client_timeout)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
@@ -15,6 +16,11 @@ T = TypeVar("T")
 
 Scope: TypeAlias = Literal["read", "write", "admin", "monitor"]
 Pattern: TypeAlias = Annotated[str, Meta(min_length=1)]
+
+ES_VERSION = "8.17.0"
+"""All that is asked of a client's server is in it, and the clients of 8 and 9 know it."""
+
+_VERSION = re.compile(r"[789]\.\d{1,3}\.\d{1,3}")
 
 SHORTEST_SECRET = 16
 """Characters: a secret that can be guessed is none, and the door does not stop guessing for long."""
@@ -124,6 +130,12 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         bool,
         Meta(description="Whether a write to an index that does not exist makes it, as Elasticsearch does."),
     ] = True
+    version: Annotated[
+        str,
+        Meta(
+            description="Version of Elasticsearch that clients are told; some want one as new as themselves."
+        ),
+    ] = ES_VERSION
     keys: Annotated[
         list[KeySettings], Meta(description="API keys, beside those of `headrace keys create`.")
     ] = []
@@ -157,6 +169,11 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if self.slow_client_timeout < 0.1:
             raise ConfigError(
                 f"expected at least 100ms, got {self.slow_client_timeout}", path=("slow_client_timeout",)
+            )
+        if _VERSION.fullmatch(self.version) is None:
+            raise ConfigError(
+                f"expected a version from 7.0.0 to 9.x, such as {ES_VERSION}, got {self.version!r}",
+                path=("version",),
             )
         names = [key.name for key in self.keys]
         for place, name in enumerate(names):

@@ -496,6 +496,17 @@ class TestCluster:
         client.put("/nope")
         assert "green" == client.get("/_cluster/health/nope?wait_for_status=yellow").json()["status"]
 
+    def test_nodes_shards_and_an_index_that_do_not_come_are_a_408(self, client: TestClient) -> None:
+        """There is one node, with a shard for each index; a wait for more times out, as in Elasticsearch."""
+        for query in ("?wait_for_nodes=5", "?wait_for_nodes=>1", "?wait_for_nodes=gt(1)",
+                      "?wait_for_active_shards=3", "/nope?level=indices"):  # fmt: skip
+            late = client.get(f"/_cluster/health{query}&timeout=1ms")
+            assert (408, True) == (late.status_code, late.json()["timed_out"]), query
+        for query in ("wait_for_nodes=1", "wait_for_nodes=>=1", "wait_for_nodes=le(3)", "wait_for_nodes=<2",
+                      "wait_for_active_shards=2", "wait_for_active_shards=all"):  # fmt: skip
+            found = client.get(f"/_cluster/health?{query}&timeout=1ms")
+            assert (200, False) == (found.status_code, found.json()["timed_out"]), query
+
     def test_an_index_that_cannot_be_opened_is_red(self, client: TestClient, service: Service) -> None:
         (index_directory(service.data, "files") / "index.json").write_text("{")
         body = client.get("/_cluster/health?level=shards").json()
@@ -516,7 +527,18 @@ class TestCluster:
             assert "green" == other.get("/_cluster/health?wait_for_status=green").json()["status"]
         assert time.monotonic() - started < 10
 
-    @pytest.mark.parametrize("query", ["wait_for_status=blue", "timeout=soon", "level=all", "nope=1"])
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "wait_for_status=blue",
+            "timeout=soon",
+            "level=all",
+            "nope=1",
+            "wait_for_nodes=many",
+            "wait_for_nodes=ge2",
+            "wait_for_active_shards=-1",
+        ],
+    )
     def test_wrong_parameters_are_refused(self, client: TestClient, query: str) -> None:
         assert 400 == client.get(f"/_cluster/health?{query}").status_code
 
@@ -541,6 +563,29 @@ class TestCluster:
         assert expected == client.get("/_resolve/index/a*").json()
         assert [] == client.get("/_resolve/index/al").json()["indices"]
         refused(client.get("/_resolve/index/nope"), 404, "index_not_found_exception", "no such index [nope]")
+
+    def test_only_the_metrics_that_are_asked_for_are_told(self, client: TestClient) -> None:
+        body = client.get("/files/_stats/docs,indexing").json()
+        assert {"docs"} == set(body["_all"]["total"]) == set(body["indices"]["files"]["primaries"])
+
+    @pytest.mark.parametrize(
+        ("setting", "value", "told"),
+        [
+            ("number_of_shards", 0, "[0] for setting [index.number_of_shards] must be >= 1"),
+            ("number_of_shards", "1025", "[1025] for setting [index.number_of_shards] must be <= 1024"),
+            ("index.number_of_shards", "two", "[two] for setting [index.number_of_shards]"),
+            ("number_of_replicas", -1, "[-1] for setting [index.number_of_replicas] must be >= 0"),
+        ],
+    )
+    def test_a_number_that_no_index_can_have_is_refused(
+        self, client: TestClient, setting: str, value: object, told: str
+    ) -> None:
+        """Also of what is only kept: the same request is refused by Elasticsearch."""
+        made = client.put("/few", json={"settings": {setting: value}})
+        refused(made, 400, "illegal_argument_exception", told)
+        if "replicas" in setting:
+            changed = client.put("/files/_settings", json={setting: value})
+            refused(changed, 400, "illegal_argument_exception", told)
 
     @pytest.mark.parametrize("path", ["/_stats", "/_all/_stats", "/files/_stats/docs,store"])
     def test_sizes_are_told(self, client: TestClient, path: str) -> None:

@@ -40,6 +40,41 @@ def test_a_first_write_makes_a_stream_with_a_backing_index(
     assert {"level"} == set(fields)
 
 
+def test_a_stream_is_a_stream_wherever_names_are_listed_and_no_alias(
+    streaming: TestClient, indices: ServerIndices
+) -> None:
+    backing = anyio.run(indices.create, "logs-web").index
+    streaming.put(f"/{backing}/_alias/extra")
+    stream = {"name": "logs-web", "backing_indices": [backing], "timestamp_field": "@timestamp"}
+    assert {"indices": [], "aliases": [], "data_streams": [stream]} == streaming.get(
+        "/_resolve/index/logs-*"
+    ).json()
+    everything = streaming.get("/_resolve/index/*,.ds-*").json()
+    shown = {"aliases": ["extra"], "attributes": ["hidden", "open"], "data_stream": "logs-web"}
+    assert [{"name": backing, **shown}] == everything["indices"]
+    assert [["extra"], ["logs-web"]] == [
+        [each["name"] for each in everything[kind]] for kind in ("aliases", "data_streams")
+    ]
+    for path in ("/_alias", "/_aliases", f"/{backing}/_alias", "/logs-web/_alias"):
+        assert {backing: {"aliases": {"extra": {}}}} == streaming.get(path).json(), path
+    assert 404 == streaming.get("/_alias/logs-web").status_code
+    index = streaming.get(f"/{backing}").json()[backing]
+    assert ({"extra": {}}, "logs-web") == (index["aliases"], index["data_stream"])
+
+
+def test_a_stream_is_not_changed_as_an_alias(streaming: TestClient, indices: ServerIndices) -> None:
+    """Taken away under its backing index, a stream would lose what is written to it."""
+    backing = anyio.run(indices.create, "logs-web").index
+    streaming.put("/other")
+    added = streaming.put("/other/_alias/logs-web")
+    assert (400, "invalid_alias_name_exception") == (added.status_code, added.json()["error"]["type"])
+    assert 404 == streaming.delete(f"/{backing}/_alias/logs-web").status_code
+    assert 404 == streaming.delete(f"/{backing}/_alias/*").status_code
+    target = indices.target("logs-web")
+    assert target is not None
+    assert backing == target.index
+
+
 async def _together(indices: ServerIndices) -> None:
     async with anyio.create_task_group() as group:
         for _ in range(5):

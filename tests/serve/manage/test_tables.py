@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from headrace.core.health import State
 from headrace.model import Json
+from headrace.serve import columns
 from headrace.serve.indices import ServerIndices
 from headrace.serve.manage import Surroundings, routes
 from headrace.serve.manage.tables import LISTED
@@ -27,6 +28,14 @@ def test_the_list_names_each_table_that_answers(things: TestClient) -> None:
     assert dict.fromkeys(paths, 200) == {path: things.get(path).status_code for path in paths}
 
 
+TABLES = {
+    "nodes": columns.NODES,
+    "master": columns.MASTER,
+    "shards": columns.SHARDS,
+    "allocation": columns.ALLOCATION,
+    "templates": columns.TEMPLATES,
+    "health": columns.HEALTH,
+}
 OTHERS = ("aliases", "count", "indices")
 """Those of the searching side."""
 
@@ -35,6 +44,36 @@ def test_the_node_is_its_own_master(things: TestClient) -> None:
     [node] = things.get("/_cat/nodes?format=json").json()
     assert ("*", "headrace") == (node["master"], node["name"])
     assert "headrace" == things.get("/_cat/master?h=node").text.strip()
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("nodes?h=n,m,r", "headrace * dim"),
+        ("master?h=id,n", "headrace headrace"),
+        ("shards?h=i,s,p,st,d,n", "things 0 p STARTED 0 headrace"),
+        ("segments?h=i,dc", "things 0"),
+        ("allocation?h=s,n", "1 headrace"),
+        ("templates/t?h=n,t,o", "t [x-*] 3"),
+        ("health?h=cl,st,nt,asp", "headrace green 1 100.0%"),
+        ("tasks?v", "action task_id parent_task_id type start_time timestamp running_time ip node"),
+        ("thread_pool?v&h=nn,a", "nn a"),
+        ("plugins?v", "name component version description"),
+        ("pending_tasks?v&h=o", "o"),
+    ],
+)
+def test_every_table_knows_the_short_names_of_its_columns(
+    things: TestClient, asked: str, expected: str
+) -> None:
+    """And has its headings, empty or not."""
+    assert [expected] == things.get(f"/_cat/{asked}").text.splitlines()
+
+
+def test_every_cell_has_a_column(things: TestClient) -> None:
+    """What a row holds can be asked for by name."""
+    for path, known in TABLES.items():
+        rows = things.get(f"/_cat/{path}?format=json").json()
+        assert [column.name for column in known if column.shown] == list(rows[0]), path
 
 
 def test_shards_are_listed_one_for_each_index(things: TestClient) -> None:

@@ -65,6 +65,7 @@ def analysis_of(flat: Mapping[str, Any]) -> dict[str, Any]:
 def check_settings(flat: Mapping[str, Any], notices: Notices) -> None:
     """Refuse what is not known as Elasticsearch does; tell what is known and not honoured."""
     for name, value in flat.items():
+        _check_number(name, value)
         if name.startswith("analysis.") or name in HONOURED or _like(name, KEPT):
             continue
         known = next((pattern for pattern in ELSEWHERE if matches(pattern, name)), None)
@@ -78,23 +79,35 @@ def check_settings(flat: Mapping[str, Any], notices: Notices) -> None:
             notices.add(f"setting [index.{name}] is not honoured: {ELSEWHERE[known]}")
 
 
+NUMBERS: Final = {
+    "number_of_shards": (1, 1024),
+    "number_of_replicas": (0, 2**31 - 1),
+    "number_of_routing_shards": (1, 2**31 - 1),
+    "mapping.total_fields.limit": (1, 2**31 - 1),
+}
+"""Least and greatest, as Elasticsearch has them: also of what is only kept."""
+
+
+def _check_number(name: str, value: Any) -> None:
+    if name not in NUMBERS or value is None:
+        return
+    least, most = NUMBERS[name]
+    reason = f"Failed to parse value [{value}] for setting [index.{name}]"
+    try:
+        number = int(str(value))
+    except ValueError:
+        raise refused(f"{reason}: not a whole number", "illegal_argument_exception") from None
+    if not least <= number <= most:
+        bound = f">= {least}" if number < least else f"<= {most}"
+        raise refused(f"{reason} must be {bound}", "illegal_argument_exception")
+
+
 HONOURED: Final = ("mapping.total_fields.limit", "mapping.ignore_malformed", "mapping.coerce")
 
 
 def field_limit(flat: Mapping[str, Any]) -> int | None:
     given = flat.get("mapping.total_fields.limit")
-    if given is None:
-        return None
-    try:
-        limit = int(given)
-    except (TypeError, ValueError):
-        limit = 0
-    if limit < 1:
-        raise refused(
-            f"Failed to parse value [{given}] for setting [index.mapping.total_fields.limit] must be >= 1",
-            "illegal_argument_exception",
-        )
-    return limit
+    return None if given is None else int(str(given))
 
 
 def _like(name: str, patterns: tuple[str, ...]) -> bool:

@@ -19,7 +19,7 @@ from headrace.fields import FieldType
 from headrace.index.query import tree, values
 from headrace.index.query.options import minimum
 from headrace.index.tantivy import schema as engine
-from headrace.index.tantivy.exact import unscored
+from headrace.index.tantivy.exact import EVERYTHING, kept, unscored
 from headrace.index.tantivy.ranges import any_of, texts_query
 from headrace.index.tantivy.snapshot import Snapshot
 from headrace.index.tantivy.targets import Target, names_like, resolve, words
@@ -47,7 +47,7 @@ class _Compiler(Words):
     def node(self, node: tree.Node) -> Query:
         match node:
             case tree.All():
-                return Query.all_query()
+                return EVERYTHING
             case tree.Nothing():
                 return Query.empty_query()
             case tree.Ids():
@@ -60,7 +60,8 @@ class _Compiler(Words):
             case tree.Constant():
                 return Query.const_score_query(self.node(node.query), node.score)
             case tree.Boost():
-                return Query.boost_query(self.node(node.query), node.factor)
+                found = self.node(node.query)
+                return found if node.factor == 1 else Query.boost_query(kept(found), node.factor)
             case tree.Demote():
                 return self.demoted(node)
             case tree.Lenient():
@@ -117,12 +118,16 @@ class _Compiler(Words):
         return any_of([column, ask(self, target.misfits(target.kind), node)])
 
     def boolean(self, node: tree.Bool) -> Query:
-        clauses = [(Occur.Must, self.node(query)) for query in node.must]
-        clauses += [(Occur.Must, unscored(self.node(query))) for query in node.filter]
+        must, filters = [self.node(each) for each in node.must], [self.node(each) for each in node.filter]
+        free = sum(query is EVERYTHING for query in must) if filters else 0
+        if free:  # What a match of all adds to the score, the first filter does for nothing.
+            must = [query for query in must if query is not EVERYTHING]
+        clauses = [(Occur.Must, kept(query)) for query in must]
+        clauses += [(Occur.Must, unscored(each, 0 if at else free)) for at, each in enumerate(filters)]
         clauses += self._should(node, bare=not clauses)
         if not clauses:
             if not node.must_not:
-                return Query.all_query()
+                return EVERYTHING
             clauses = [(Occur.Must, unscored(Query.all_query()))]
         clauses += [(Occur.MustNot, self.node(query)) for query in node.must_not]
         return Query.boolean_query(clauses)
@@ -131,7 +136,7 @@ class _Compiler(Words):
         if not node.should:
             return []
         needed = minimum(node.minimum, len(node.should), default=1 if bare else 0)
-        parts = [(Occur.Should, self.node(query)) for query in node.should]
+        parts = [(Occur.Should, kept(self.node(query))) for query in node.should]
         if needed > len(parts):
             return [(Occur.Must, Query.empty_query())]
         if needed <= 0:
@@ -140,7 +145,7 @@ class _Compiler(Words):
 
     def demoted(self, node: tree.Demote) -> Query:
         """Two queries that no document matches both of, one with the lower score."""
-        positive, negative = self.node(node.positive), self.node(node.negative)
+        positive, negative = kept(self.node(node.positive)), self.node(node.negative)
         plain = Query.boolean_query([(Occur.Must, positive), (Occur.MustNot, negative)])
         both = Query.boolean_query([(Occur.Must, positive), (Occur.Must, unscored(negative))])
         return any_of([plain, Query.boost_query(both, node.factor)])
@@ -167,7 +172,7 @@ class _Compiler(Words):
                 return Query.empty_query()  # a number or date beside the texts cannot hold a word
         tokens = [token[1] for token in words(first, text)]
         if not tokens:
-            return Query.all_query() if node.empty_is_all else Query.empty_query()
+            return EVERYTHING if node.empty_is_all else Query.empty_query()
         parts = [
             Query.disjunction_max_query(
                 [

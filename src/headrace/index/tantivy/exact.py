@@ -129,6 +129,14 @@ def unscored(query: Query, score: float = 0.0) -> Query:
     return Query.const_score_query(query, score)
 
 
+EVERYTHING: Final = Query.all_query()
+
+
+def kept(query: Query) -> Query:
+    """A clause that scores: beside others the engine leaves out the query of all documents, with its 1.0."""
+    return unscored(query, 1.0) if query is EVERYTHING else query
+
+
 def _forms(value: Any) -> list[Any]:
     """A value as a JSON field may hold it: 5 is asked for as 5, 5.0 and "5"."""
     if isinstance(value, bool):

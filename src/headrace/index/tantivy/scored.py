@@ -16,6 +16,7 @@ from headrace.core.errors import RequestError
 from headrace.index.base import SortKey
 from headrace.index.query import tree
 from headrace.index.tantivy import schema as engine
+from headrace.index.tantivy.exact import EVERYTHING, unscored
 from headrace.index.tantivy.snapshot import Snapshot, guarded
 from headrace.index.tantivy.sorting import complete, walk
 from headrace.model import Json
@@ -35,7 +36,9 @@ class Place:
 
 def within(query: Query, condition: Query) -> Query:
     """Both, scored by the first alone."""
-    return Query.boolean_query([(Occur.Must, query), (Occur.Must, Query.const_score_query(condition, 0.0))])
+    if query is EVERYTHING:
+        return unscored(condition, 1.0)
+    return Query.boolean_query([(Occur.Must, query), (Occur.Must, unscored(condition))])
 
 
 def is_constant(node: tree.Node) -> bool:

@@ -13,7 +13,7 @@ from headrace.fields import FieldType
 from headrace.index.query import patterns, tree, values
 from headrace.index.query.options import edit_distance, minimum
 from headrace.index.tantivy import schema as engine
-from headrace.index.tantivy.exact import Exact
+from headrace.index.tantivy.exact import EVERYTHING, Exact
 from headrace.index.tantivy.ranges import any_of, texts_query
 from headrace.index.tantivy.snapshot import guarded
 from headrace.index.tantivy.targets import Target, words
@@ -60,7 +60,7 @@ class Words(Exact):
         """Some or all words of the text."""
         tokens = [token[1] for token in words(target, text)]
         if not tokens:
-            return Query.all_query() if node.empty_is_all else Query.empty_query()
+            return EVERYTHING if node.empty_is_all else Query.empty_query()
         last = tokens.pop() if node.prefix else None
         parts = [
             self.near(
@@ -136,7 +136,7 @@ class Words(Exact):
     def _phrase(self, target: Target, name: str, node: tree.Phrase, text: str) -> Query:
         tokens = words(target, text)
         if not tokens:
-            return Query.all_query() if node.empty_is_all else Query.empty_query()
+            return EVERYTHING if node.empty_is_all else Query.empty_query()
         if target.analyzer == "ngram":  # all its tokens have one position
             return every([self.term(name, token[1]) for token in tokens])
         if node.prefix:

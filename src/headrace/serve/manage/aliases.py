@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -174,6 +174,9 @@ def _applied(indices: PlacedIndices, catalogue: Catalogue, kind: str, body: Mapp
     for alias in _listed(body, "alias", "aliases"):
         require_alias(alias)
         what, _ = parse_alias(alias, _what(body))
+        if catalogue.is_stream(alias):
+            reason = f"Invalid alias name [{alias}]: a data stream has that name"
+            raise RequestError(400, "invalid_alias_name_exception", reason)
         for name in (name for name in names if name in known):
             catalogue = with_alias(catalogue, alias, name, what, known)
     return catalogue
@@ -200,19 +203,20 @@ def _removed(catalogue: Catalogue, names: list[str], body: Mapping[str, Any]) ->
     taken = False
     for pattern in asked:
         wanted = "*" if pattern == "_all" else pattern
-        for alias in _named(wanted, catalogue):
+        plain = catalogue.plain_aliases
+        for alias in _named(wanted, plain):
             for name in names:
-                if name in catalogue.aliases.get(alias, {}):
+                if name in plain.get(alias, {}):
                     catalogue, taken = without_alias(catalogue, alias, name), True
     if not taken and body.get("must_exist", True):
         raise RequestError(404, "aliases_not_found_exception", f"aliases [{','.join(asked)}] missing")
     return catalogue
 
 
-def _named(pattern: str, catalogue: Catalogue) -> list[str]:
+def _named(pattern: str, plain: Iterable[str]) -> list[str]:
     """The aliases that are meant, of those that whoever asks may change. Raises RequestError 403."""
     if "*" in pattern:
-        return like(pattern, [alias for alias in catalogue.aliases if within([alias])])
+        return like(pattern, [alias for alias in plain if within([alias])])
     require_alias(pattern)
     return [pattern]
 

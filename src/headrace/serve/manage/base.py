@@ -14,6 +14,8 @@ from headrace.core.errors import RequestError
 from headrace.core.health import State
 from headrace.model import Json
 from headrace.serve import requests
+from headrace.serve.banner import ES_VERSION
+from headrace.serve.freshness import never
 from headrace.serve.names import Applier
 from headrace.serve.places import PlacedIndices
 from headrace.serve.responses import json_response
@@ -42,6 +44,8 @@ class Surroundings:
     applier:   the ingester; None where nothing is ever written (`headrace serve DIR`)
     accepted:  the number after the last durable record of a log
     generations: makes indexes anew; None as for `applier`
+    stopping:  whether the server was told to stop
+    version:   of Elasticsearch, that is told
     """
 
     indices: PlacedIndices
@@ -49,6 +53,8 @@ class Surroundings:
     applier: Applier | None = None
     accepted: Callable[[str], int] = lambda _: 0
     generations: Generations | None = None
+    stopping: Callable[[], bool] = never
+    version: str = ES_VERSION
 
 
 class _IndexConvertor(Convertor[str]):

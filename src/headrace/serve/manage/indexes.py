@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -26,7 +25,15 @@ from headrace.serve.manage.base import (
     only,
     selected,
 )
-from headrace.serve.manage.shown import alias_body, aliases_of, flat, mappings_of, nested, settings_of
+from headrace.serve.manage.shown import (
+    alias_body,
+    aliases_of,
+    flat,
+    mappings_of,
+    nested,
+    settings_of,
+    stream_of,
+)
 from headrace.serve.places import New, PlacedIndices, check_options
 from headrace.serve.resolving import missing
 from headrace.serve.responses import JSON_TYPE, PRODUCT, json_response
@@ -46,7 +53,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         try:
             await around.indices.make(name, new)
         except IndexExists as error:
-            return _exists(error)
+            return _exists(request, error)
         return acknowledged(request, not_honoured, shards_acknowledged=True, index=name)
 
     async def is_there(request: Request) -> Response:
@@ -142,10 +149,11 @@ def _shown(indices: PlacedIndices, name: str, as_flat: bool) -> dict[str, Any]:
         "aliases": {alias: alias_body(what) for alias, what in aliases_of(indices, name).items()},
         "mappings": mappings_of(place, indices.get(name)),
         "settings": settings if as_flat else nested(flat(settings)),
+        **stream_of(indices, name),
     }
 
 
-def _exists(error: IndexExists) -> Response:
+def _exists(request: Request, error: IndexExists) -> Response:
     cause = {"type": error.kind, "reason": error.reason, "index_uuid": error.uuid, "index": error.index}
     body = {"error": {"root_cause": [cause], **cause}, "status": error.status}
-    return Response(msgspec.json.encode(body), error.status, {**PRODUCT, "Content-Type": JSON_TYPE})
+    return json_response(request, body, error.status, filtering=False)

@@ -9,6 +9,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from headrace.catalogue.entry import Catalogue
+from headrace.index.mapping.index_settings import check_settings, flattened
+from headrace.index.mapping.notices import Notices
 from headrace.serve import requests
 from headrace.serve.editing import with_entry
 from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, acknowledged, flag, selected
@@ -45,6 +47,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         body = await requests.read_body(request)
         # A body may wrap them once more, as the answer of GET does.
         given = flat(body["settings"] if isinstance(body.get("settings"), dict) else body)
+        check_settings(flattened(given), Notices())
         names = selected(around, request)
         if not names:
             raise missing(request.path_params.get("index", "_all"))

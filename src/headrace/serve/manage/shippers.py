@@ -47,7 +47,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         return json_response(request, body)
 
     async def pipeline(request: Request) -> Response:
-        if request.method == "GET":
+        if request.method in ("GET", "HEAD"):
             return json_response(request, {}, 404 if "name" in request.path_params else 200)
         raise unsupported(
             "an ingest pipeline", "declare the steps as `transform` of a pipeline in the configuration"

@@ -15,12 +15,18 @@ CREATED_VERSION: Final = "8521000"
 
 
 def aliases_of(indices: PlacedIndices, index: str) -> dict[str, Alias]:
-    """What each alias makes of an index."""
-    return {
-        alias: indexes[index]
-        for alias, indexes in sorted(indices.catalogue.aliases.items())
-        if index in indexes
-    }
+    """What each alias makes of an index; a data stream is none."""
+    plain = sorted(indices.catalogue.plain_aliases.items())
+    return {alias: indexes[index] for alias, indexes in plain if index in indexes}
+
+
+def stream_of(indices: PlacedIndices, index: str) -> dict[str, str]:
+    """The data stream that an index backs, as it is shown of it; nothing where there is none."""
+    catalogue = indices.catalogue
+    for name, stream in catalogue.streams.items():
+        if index in stream.indexes and index in catalogue.aliases.get(name, {}):
+            return {"data_stream": name}
+    return {}
 
 
 def alias_body(alias: Alias) -> dict[str, Any]:

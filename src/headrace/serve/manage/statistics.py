@@ -23,7 +23,7 @@ from headrace.serve.manage.cluster import COLOURS, NODE
 from headrace.serve.manage.shown import aliases_of, settings_of
 from headrace.serve.places import PlacedIndices
 from headrace.serve.responses import json_response
-from headrace.serve.search import ES_VERSION, answered, in_thread
+from headrace.serve.search import answered, in_thread
 
 KNOWN: Final = PARAMETERS | {
     "level", "groups", "fields", "types", "completion_fields", "fielddata_fields", "detailed", "actions",
@@ -40,6 +40,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     async def node_stats(request: Request) -> Response:
         requests.check_parameters(request, KNOWN)
+        _check_node_metrics(request)
         sizes = await in_thread(lambda: sizes_of(indices))
         return json_response(request, {**counted, "nodes": {NODE: _node(sizes)}})
 
@@ -47,7 +48,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         requests.check_parameters(request, KNOWN)
         sizes = await in_thread(lambda: sizes_of(indices))
         body = {**counted, "cluster_uuid": NODE, "timestamp": round(time.time() * 1000)}
-        versions = {"count": {"total": 1, "data": 1, "ingest": 1, "master": 1}, "versions": [ES_VERSION]}
+        versions = {"count": {"total": 1, "data": 1, "ingest": 1, "master": 1}, "versions": [around.version]}
         colour = "green" if all(entry is not None for entry in sizes.values()) else COLOURS[1]
         return json_response(request, {**body, "status": colour, "indices": _total(sizes), "nodes": versions})
 
@@ -95,6 +96,22 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         Route(f"{INDEX}/_search_shards", answered(shards), methods=both),
         *_refused(),
     ]
+
+
+NODE_METRICS: Final = (
+    "indices", "os", "process", "jvm", "thread_pool", "fs", "transport", "http", "breaker", "script",
+    "discovery", "ingest", "adaptive_selection", "script_cache", "indexing_pressure", "repositories",
+    "allocations",
+)  # fmt: skip
+
+
+def _check_node_metrics(request: Request) -> None:
+    """The first part of the path; the second is of indexes. Raises RequestError."""
+    asked = request.path_params.get("metric", "_all").partition("/")[0].split(",")
+    unknown = [metric for metric in asked if metric not in (*NODE_METRICS, "_all", "_none")]
+    if unknown:
+        reason = f"request [{request.url.path}] contains unrecognized metric: [{', '.join(unknown)}]"
+        requests.fail(f"{reason} (have: {', '.join(NODE_METRICS)})")
 
 
 REFUSED: Final = {

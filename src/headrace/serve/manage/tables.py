@@ -12,13 +12,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from headrace.core.clock import SystemClock
+from headrace.serve import columns
 from headrace.serve.cat import Row, now, table
 from headrace.serve.manage.base import Surroundings, selected
 from headrace.serve.manage.cluster import NODE, colours
 from headrace.serve.manage.reach import readable
 from headrace.serve.manage.statistics import Sizes, sizes_of
 from headrace.serve.responses import PRODUCT
-from headrace.serve.search import ES_VERSION, answered, in_thread
+from headrace.serve.search import answered, in_thread
 from headrace.serve.templates import matches, priority
 
 LISTED: Final = (
@@ -27,7 +28,12 @@ LISTED: Final = (
     "/_cat/pending_tasks", "/_cat/plugins", "/_cat/segments", "/_cat/shards", "/_cat/shards/{index}",
     "/_cat/tasks", "/_cat/templates", "/_cat/templates/{name}", "/_cat/thread_pool",
 )  # fmt: skip
-EMPTY: Final = ("pending_tasks", "plugins", "tasks", "thread_pool")
+EMPTY: Final = {
+    "pending_tasks": columns.PENDING_TASKS,
+    "plugins": columns.PLUGINS,
+    "tasks": columns.TASKS,
+    "thread_pool": columns.THREAD_POOL,
+}
 """Tables of what there is never any of."""
 
 
@@ -39,33 +45,41 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         return Response(text, headers=PRODUCT, media_type="text/plain")
 
     async def health(request: Request) -> Response:
-        found, worst = await colours(around, request)
+        found, worst, _ = await colours(around, request)
         broken = sum(colour == "red" for colour in found.values())
         active = len(found) - broken
         row = {**now(SystemClock()), "cluster": NODE, "status": worst, "node.total": "1", "node.data": "1"}
         row |= {"shards": str(active), "pri": str(active), "relo": "0", "init": "0", "unassign": str(broken)}
         row |= {"pending_tasks": "0", "max_task_wait_time": "-"}
-        return table(request, [row | {"active_shards_percent": f"{100 * active / (len(found) or 1):.1f}%"}])
+        return table(
+            request,
+            columns.HEALTH,
+            [row | {"active_shards_percent": f"{100 * active / (len(found) or 1):.1f}%"}],
+        )
 
     async def nodes(request: Request) -> Response:
         host = request.url.hostname or "127.0.0.1"
         load = [f"{each:.2f}" for each in os.getloadavg()]
         row = {"ip": host, "load_1m": load[0], "load_5m": load[1], "load_15m": load[2], "node.role": "dim"}
-        return table(request, [{**row, "master": "*", "name": NODE, "version": ES_VERSION}])
+        return table(
+            request,
+            columns.NODES,
+            [{**row, "id": NODE, "master": "*", "name": NODE, "version": around.version}],
+        )
 
     async def master(request: Request) -> Response:
         host = request.url.hostname or "127.0.0.1"
-        return table(request, [{"id": NODE, "host": host, "ip": host, "node": NODE}])
+        return table(request, columns.MASTER, [{"id": NODE, "host": host, "ip": host, "node": NODE}])
 
     async def shards(request: Request) -> Response:
-        return table(request, _shards(await _of(request), request))
+        return table(request, columns.SHARDS, _shards(await _of(request), request))
 
     async def segments(request: Request) -> Response:
         rows = [
             {"index": name, "shard": "0", "prirep": "p", "segments": str(count), "docs.count": str(documents)}
             for name, documents, _, count in _known(await _of(request))
         ]
-        return table(request, rows)
+        return table(request, columns.SEGMENTS, rows)
 
     async def allocation(request: Request) -> Response:
         sizes, disk = await in_thread(lambda: sizes_of(indices)), shutil.disk_usage("/")
@@ -73,7 +87,9 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         row = {"shards": str(len(sizes)), "disk.indices": str(held), "disk.used": str(disk.used)}
         row |= {"disk.avail": str(disk.free), "disk.total": str(disk.total)}
         return table(
-            request, [{**row, "disk.percent": str(round(100 * disk.used / disk.total)), "node": NODE}]
+            request,
+            columns.ALLOCATION,
+            [{**row, "disk.percent": str(round(100 * disk.used / disk.total)), "node": NODE}],
         )
 
     async def templates(request: Request) -> Response:
@@ -83,10 +99,13 @@ def routes(around: Surroundings) -> list[BaseRoute]:
             for kind in ("index", "legacy")
             for name, body in sorted(readable(catalogue, kind).items())
         ]
-        return table(request, [row for row in rows if _like(wanted, row["name"])])
+        return table(request, columns.TEMPLATES, [row for row in rows if _like(wanted, row["name"])])
 
-    async def nothing(request: Request) -> Response:
-        return table(request, [])
+    def nothing(known: columns.Columns) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return table(request, known, [])
+
+        return answer
 
     async def _of(request: Request) -> Sizes:
         names = selected(around, request)
@@ -110,7 +129,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         get("/_cat/allocation", allocation),
         get("/_cat/templates", templates),
         get("/_cat/templates/{name}", templates),
-        *(get(f"/_cat/{name}", nothing) for name in EMPTY),
+        *(get(f"/_cat/{name}", nothing(known)) for name, known in EMPTY.items()),
     ]
 
 

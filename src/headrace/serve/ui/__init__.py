@@ -11,8 +11,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from headrace.core.errors import RequestError
-from headrace.serve.responses import PRODUCT, error_response
-from headrace.serve.search import banner
+from headrace.serve.banner import ES_VERSION, banner
+from headrace.serve.reads import answered
+from headrace.serve.responses import PRODUCT, error_answer
 
 TYPES: Final = {
     "page.html": "text/html; charset=utf-8",
@@ -26,19 +27,19 @@ POLICY: Final = (
 )
 
 
-def routes() -> list[BaseRoute]:
+def routes(version: str = ES_VERSION) -> list[BaseRoute]:
     """`/` (the page for browsers, the banner for clients) and the page's files."""
+
+    async def root(request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return await _page(request)
+        return await banner(request, version)
+
     return [
-        Route("/", _root, methods=["GET", "HEAD"]),
+        Route("/", answered(root), methods=["GET", "HEAD"]),
         Route("/ui/", _page, methods=["GET", "HEAD"]),
         Route("/ui/{name}", _file, methods=["GET", "HEAD"]),
     ]
-
-
-async def _root(request: Request) -> Response:
-    if "text/html" in request.headers.get("accept", ""):
-        return await _page(request)
-    return await banner(request)
 
 
 async def _page(_: Request) -> Response:
@@ -48,7 +49,8 @@ async def _page(_: Request) -> Response:
 async def _file(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in TYPES:
-        return error_response(RequestError(404, "resource_not_found_exception", f"no such page: {name}"))
+        error = RequestError(404, "resource_not_found_exception", f"no such page: {name}")
+        return error_answer(request, error)
     return _static(name)
 
 

@@ -40,13 +40,19 @@ def aggregate(
     snapshot: Snapshot, query: Query, request: Mapping[str, Any], hits: FetchHits, now: int | None = None
 ) -> Json:
     """The answer to `aggs`. Raises RequestError for anything unknown in it."""
-    specs, parents, siblings = read(request)
-    for spec in parents:
-        bad(f"[{spec.kind}] aggregation [{spec.name}] must be inside a histogram or terms aggregation")
+    specs, siblings = outermost(request)
     run = Run(snapshot, hits, time.time_ns() // 1000 if now is None else now, _plan)
     found = run.answers(query, run.plans(specs))
     pipelines.beside(siblings, found)
     return {str(name): found[name] for name in request}
+
+
+def outermost(request: Mapping[str, Any]) -> tuple[tuple[Spec, ...], tuple[Spec, ...]]:
+    """The aggregations of the outermost level, and the pipelines beside them. Raises RequestError."""
+    specs, parents, siblings = read(request)
+    for spec in parents:
+        bad(f"[{spec.kind}] aggregation [{spec.name}] must be inside a histogram or terms aggregation")
+    return specs, siblings
 
 
 def _plan(run: Run, spec: Spec) -> Plan:

@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+from headrace.index.tantivy.aggregations.rates import rate
 from headrace.index.tantivy.aggregations.request import Json, Spec, bad, whole
+from headrace.index.tantivy.aggregations.scripts import expression, window_function
 
 _MISSING: Final = object()
 
 
-def over(specs: Sequence[Spec], buckets: list[Json]) -> list[Json]:
-    """The buckets with each pipeline's value in them, sorted and cut by `bucket_sort` at the end."""
-    for spec in specs:
-        if spec.kind == "cumulative_sum":
-            _cumulate(spec, buckets)
-        elif spec.kind == "derivative":
-            _derive(spec, buckets)
+def over(specs: Sequence[Spec], buckets: list[Json], options: Mapping[str, Any]) -> list[Json]:
+    """The buckets with each pipeline's value in them, sorted and cut by `bucket_sort` at the end.
+
+    `options` are those of the aggregation that has the buckets."""
+    for spec in in_turn([spec for spec in specs if spec.kind != "bucket_sort"]):
+        if spec.kind == "rate":
+            for bucket in buckets:
+                bucket[spec.name] = _meta(spec, {"value": rate(spec, bucket, options)})
+        else:
+            _FILLS[spec.kind](Series(spec, buckets, frozenset(each.name for each in specs)))
     for spec in specs:
         if spec.kind == "bucket_sort":
             buckets = _sorted(spec, buckets)
     return buckets
+
+
+def in_turn(specs: Sequence[Spec]) -> list[Spec]:
+    """Each after those whose values it reads. Raises RequestError where they read each other's."""
+    left, found = list(specs), []
+    while left:
+        names = {spec.name for spec in left}
+        ready = [spec for spec in left if not names & {_head(path) for path in paths_of(spec).values()}]
+        if not ready:
+            bad(f"aggregations [{', '.join(sorted(names))}] read each other's values")
+        found += ready
+        left = [spec for spec in left if spec not in ready]
+    return found
+
+
+def _head(path: str) -> str:
+    return path.partition(">")[0].partition(".")[0].partition("[")[0]
+
+
+def paths_of(spec: Spec) -> dict[str, str]:
+    """Where a pipeline's values are, by the names that its script has for them; none of a rate."""
+    if spec.kind == "rate":
+        return {}
+    if spec.kind != "bucket_script":
+        return {"": _path(spec)}
+    given = spec.options.get("buckets_path")
+    if isinstance(given, str):
+        given = {"_value": given}
+    if not isinstance(given, Mapping) or not all(isinstance(path, str) for path in given.values()):
+        bad(
+            f"[bucket_script] aggregation [{spec.name}] needs a [buckets_path] with a path for each parameter"
+        )
+    _check_format(spec)
+    return {str(name): path for name, path in given.items()}
 
 
 def beside(specs: Sequence[Spec], answers: Json) -> None:
@@ -47,9 +88,13 @@ def _path(spec: Spec) -> str:
     given = spec.options.get("buckets_path")
     if not isinstance(given, str):
         bad(f"[{spec.kind}] aggregation [{spec.name}] needs a [buckets_path]")
+    _check_format(spec)
+    return given
+
+
+def _check_format(spec: Spec) -> None:
     if spec.options.get("format") is not None:
         bad(f"[{spec.kind}] aggregation [{spec.name}] does not support [format]; leave it out")
-    return given
 
 
 def _summary(kind: str, values: list[tuple[str, float]]) -> Json:
@@ -69,22 +114,92 @@ def _summary(kind: str, values: list[tuple[str, float]]) -> Json:
     return {"value": best, "keys": [key for key, value in values if value == best]}
 
 
-def _cumulate(spec: Spec, buckets: list[Json]) -> None:
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The buckets as one pipeline sees them.
+
+    `others` are the pipelines beside it: not every bucket has their values."""
+
+    spec: Spec
+    buckets: list[Json]
+    others: frozenset[str]
+
+    def values(self, path: str) -> list[float | None]:
+        """One of each bucket, by the policy for gaps; None for a bucket that is skipped."""
+        zeros = _zeros(self.spec)
+        found = (_value(self.spec, bucket, path, self.others, skip_empty=True) for bucket in self.buckets)
+        return [0.0 if value is None and zeros else value for value in found]
+
+    def put(self, place: int, value: float) -> None:
+        """What is no number is shown as none."""
+        shown = value if math.isfinite(value) else None
+        self.buckets[place][self.spec.name] = _meta(self.spec, {"value": shown})
+
+
+def _cumulate(series: Series) -> None:
     total = 0.0
-    for bucket in buckets:
-        total += _value(spec, bucket, _path(spec)) or 0.0
-        bucket[spec.name] = _meta(spec, {"value": total})
+    for place, bucket in enumerate(series.buckets):
+        total += _value(series.spec, bucket, _path(series.spec), series.others) or 0.0
+        series.put(place, total)
 
 
-def _derive(spec: Spec, buckets: list[Json]) -> None:
-    before: float | None = None
-    zeros = _zeros(spec)
-    for place, bucket in enumerate(buckets):
-        value = _value(spec, bucket, _path(spec), skip_empty=True)
-        value = 0.0 if value is None and zeros else value
-        if place and value is not None and before is not None:
-            bucket[spec.name] = _meta(spec, {"value": value - before})
-        before = value
+def _derive(series: Series) -> None:
+    _differ(series, 1)
+
+
+def _differ(series: Series, lag: int) -> None:
+    """From the value that many buckets before, where both are there."""
+    values = series.values(_path(series.spec))
+    for place, (value, before) in enumerate(zip(values[lag:], values, strict=False), lag):
+        if value is not None and before is not None:
+            series.put(place, value - before)
+
+
+def _move(series: Series) -> None:
+    """A function of the values before each bucket: of those that are there, so that a gap is passed over."""
+    spec = series.spec
+    window, shift = whole(spec, "window", 0, least=1), _shift(spec)
+    function = window_function(spec)
+    values = series.values(_path(spec))
+    present = [value for value in values if value is not None]
+    index = 0
+    for place, value in enumerate(values):
+        if value is not None:
+            end = max(0, min(index + shift, len(present)))
+            series.put(place, function(present[max(0, index + shift - window) : end]))
+            index += 1
+
+
+def _shift(spec: Spec) -> int:
+    """How far the window's end is behind the bucket before. Raises RequestError."""
+    given = spec.options.get("shift", 0)
+    try:
+        return int(given)
+    except (TypeError, ValueError):
+        bad(f"[moving_fn] aggregation [{spec.name}]: [shift] is a whole number, found [{given}]")
+
+
+def _calculate(series: Series) -> None:
+    """A script's value, of buckets that have all of its parameters."""
+    made = expression(series.spec)
+    columns = {name: series.values(path) for name, path in paths_of(series.spec).items()}
+    for place in range(len(series.buckets)):
+        given = {name: column[place] for name, column in columns.items()}
+        present = {name: value for name, value in given.items() if value is not None}
+        if len(present) == len(given):
+            try:
+                series.put(place, float(made(present)))
+            except OverflowError:
+                series.put(place, math.nan)
+
+
+_FILLS: Final[Mapping[str, Callable[[Series], None]]] = {
+    "cumulative_sum": _cumulate,
+    "derivative": _derive,
+    "serial_diff": lambda series: _differ(series, whole(series.spec, "lag", 1, least=1)),
+    "moving_fn": _move,
+    "bucket_script": _calculate,
+}
 
 
 def _zeros(spec: Spec) -> bool:
@@ -96,8 +211,12 @@ def _zeros(spec: Spec) -> bool:
     return bool(policy == "insert_zeros")
 
 
-def _value(spec: Spec, bucket: Json, path: str, *, skip_empty: bool = False) -> float | None:
+def _value(
+    spec: Spec, bucket: Json, path: str, others: Collection[str] = (), *, skip_empty: bool = False
+) -> float | None:
     found = value_at(bucket, path)
+    if found is _MISSING and _head(path) in others:
+        return None
     if found is _MISSING:
         bad(f"[{spec.kind}] aggregation [{spec.name}]: no aggregation found for path [{path}]")
     if path == "_count":

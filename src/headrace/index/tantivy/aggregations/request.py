@@ -40,6 +40,10 @@ FREE: Final = ("filter", "filters")
 PARENTS: Final = {
     "cumulative_sum": "buckets_path format",
     "derivative": "buckets_path gap_policy format",
+    "serial_diff": "buckets_path lag gap_policy format",
+    "moving_fn": "buckets_path window script shift gap_policy format",
+    "bucket_script": "buckets_path script gap_policy format",
+    "rate": "field unit mode",
     "bucket_sort": "sort from size gap_policy",
 }
 SIBLINGS: Final = dict.fromkeys(
@@ -67,15 +71,11 @@ INSTEAD: Final = {
     "string_stats": "[value_count] and [cardinality]",
     "boxplot": "[percentiles] and [stats]",
     "matrix_stats": "[extended_stats] of each field",
-    "rate": "[date_histogram] with [sum]",
     "categorize_text": "[terms] of a keyword field",
     "time_series": "[terms] with [date_histogram] inside",
-    "bucket_script": "compute it from the buckets where they are read",
     "bucket_selector": "leave out the buckets where they are read, or use [min_doc_count]",
-    "moving_avg": "[cumulative_sum], or compute it from the buckets where they are read",
-    "moving_fn": "[cumulative_sum], or compute it from the buckets where they are read",
+    "moving_avg": "[moving_fn], with the script MovingFunctions.unweightedAvg(values)",
     "moving_percentiles": "[percentiles] of longer intervals",
-    "serial_diff": "[derivative]",
     "normalize": "compute it from the buckets where they are read",
     "inference": "compute it from the buckets where they are read",
     "percentiles_bucket": "[stats_bucket]",
@@ -119,7 +119,20 @@ def read(request: Any, depth: int = 0) -> tuple[tuple[Spec, ...], tuple[Spec, ..
     found = [_one(str(name), body, depth) for name, body in request.items()]
     parents = tuple(spec for spec in found if spec.kind in PARENTS)
     siblings = tuple(spec for spec in found if spec.kind in SIBLINGS)
-    return tuple(s for s in found if s.kind not in PARENTS and s.kind not in SIBLINGS), parents, siblings
+    plain = (spec for spec in found if spec.kind not in PARENTS and spec.kind not in SIBLINGS)
+    return (
+        (*plain, *map(_of_rate, (s for s in parents if s.kind == "rate" and "field" in s.options))),
+        parents,
+        siblings,
+    )
+
+
+def _of_rate(spec: Spec) -> Spec:
+    """What the rate of a field divides: it stands under the rate's name until that is worked out."""
+    mode = spec.options.get("mode", "sum")
+    if mode not in ("sum", "value_count"):
+        bad(f"[rate] aggregation [{spec.name}]: [mode] is sum or value_count, found [{mode}]")
+    return Spec(spec.name, mode, {"field": spec.options["field"]})
 
 
 def _one(name: str, body: Any, depth: int) -> Spec:
@@ -140,6 +153,8 @@ def _one(name: str, body: Any, depth: int) -> Spec:
         bad(f"aggregator [{name}] of type [{kind}] cannot accept sub-aggregations")
     if pipelines and kind in (*SINGLE, "filters", "composite") and kind != "composite":
         bad(f"[{pipelines[0].kind}] aggregation [{pipelines[0].name}] must be inside a histogram or terms")
+    if kind != "date_histogram" and (rates := [each.name for each in pipelines if each.kind == "rate"]):
+        bad(f"[rate] aggregation [{rates[0]}] must be directly inside a date_histogram")
     if kind == "global" and depth:
         bad(f"aggregation [{name}]: [global] must be outermost")
     return Spec(name, kind, options, inner, pipelines, body.get("meta"), siblings)
@@ -166,7 +181,7 @@ def _check_options(name: str, kind: str, options: Mapping[str, Any]) -> None:
 def whole(spec: Spec, option: str, default: int, *, least: int = 0) -> int:
     """An option's whole number. Raises RequestError."""
     value = spec.options.get(option, default)
-    if isinstance(value, str) and value.isdigit():
+    if (isinstance(value, str) and value.isdigit()) or (isinstance(value, float) and value.is_integer()):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         bad(

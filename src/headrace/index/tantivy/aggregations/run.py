@@ -170,7 +170,7 @@ class Buckets(Plan):
         for bucket in buckets:
             bucket.pop(CONDITION, None)
             pipelines.beside(self.spec.siblings, bucket)
-        answer["buckets"] = pipelines.over(self.spec.pipelines, buckets)
+        answer["buckets"] = pipelines.over(self.spec.pipelines, buckets, self.options)
         if self.keyed():
             answer["buckets"] = {
                 str(bucket.get("key_as_string", bucket.get("key"))): self.unnamed(bucket)
