@@ -53,7 +53,8 @@ def _run_one(config: Path, role: str, *, once: bool, settled: bool) -> None:
     from headrace.processes import CONFIG_ERROR, NOT_NEEDED, die_with_parent
 
     # The engine and the frames are native code: where one of them crashes, each thread says where it stood.
-    faulthandler.enable()
+    if sys.__stderr__ is not None:
+        faulthandler.enable(sys.__stderr__)
     has_sibling = die_with_parent()
     if role == "settler":
         os.nice(SETTLER_NICE)  # before all that is imported below
