@@ -144,12 +144,12 @@ def test_every_answer_says_how_far_each_index_is(client: TestClient, path: str) 
 def test_a_search_waits_until_its_own_commit_covers_the_token(
     client: TestClient, clock: CommittingClock, ingester: Ingester, path: str, *, in_header: bool
 ) -> None:
-    """It looks every 5 ms where nobody else waits, and forces nothing."""
+    """It looks every 2 ms where few wait, and forces nothing."""
     headers = {"Headrace-After": token()} if in_header else {}
     answer = client.get(path, headers=headers, params={} if in_header else {"after": token()})
     assert 200 == answer.status_code
     assert 5 == json.loads(answer.headers["Headrace-Freshness"])["a"]["push:a"]["visible"]
-    assert [0.005, 0.005, 0.005] == clock.slept
+    assert [0.002, 0.002, 0.002] == clock.slept
     assert [] == ingester.asked
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
@@ -19,7 +19,7 @@ from starlette.requests import Request
 from headrace.buffer.base import partition_of
 from headrace.core.clock import Clock
 from headrace.core.errors import RequestError
-from headrace.index.base import View
+from headrace.index.base import Reader, View
 from headrace.serve import tokens
 from headrace.serve.given import seconds
 from headrace.serve.names import Applier, Indices, Named, Target
@@ -29,8 +29,12 @@ from headrace.serve.tokens import Token
 
 AFTER: Final = "Headrace-After"
 FRESHNESS: Final = "Headrace-Freshness"
-LOOK_SECONDS: Final = 0.005
-"""Between two looks for a write, of all that wait together: so many waiters never cost more than one does."""
+STAMP_SECONDS: Final = 0.002
+"""Between two looks at whether an index has a newer commit, which cost microseconds; where more than four
+wait, so many fourths of it."""
+
+LOOK_SECONDS: Final = 0.05
+"""After so long an index is looked into all the same: its files may be elsewhere by now."""
 
 LONGEST_PAUSE: Final = 0.25
 """Between two looks of one of them, however many there are."""
@@ -38,6 +42,10 @@ LONGEST_PAUSE: Final = 0.25
 DEFAULT_SECONDS: Final = 30.0
 LONGEST_HEADER: Final = 4096
 """Bytes of what is said per index; beyond it only how many there are. Proxies refuse long headers."""
+
+
+Stamped: TypeAlias = tuple[str, Reader, object]
+"""An index's name, its reader, and that reader's stamp."""
 
 
 class Accepting(Protocol):
@@ -97,23 +105,48 @@ class Freshness:
         wait = request.query_params.get("timeout") if given else None
         end = self._clock.monotonic() + (seconds(wait, "timeout") if wait else DEFAULT_SECONDS)
 
-        def look() -> tuple[list[Part], list[str]]:
+        def look() -> tuple[list[Part], list[str], list[Stamped]]:
+            stamped = self._stamped(wanted)  # before: a commit that comes meanwhile is seen as a newer one
             parts = parts_of(resolve())
-            return parts, self._behind(parts, wanted)
+            return parts, self._behind(parts, wanted), stamped
 
         self._waiting += 1
         try:
             while True:
-                parts, behind = await in_thread(look)
+                parts, behind, stamped = await in_thread(look)
                 if not behind:
                     return parts
                 if self._clock.monotonic() >= end:
                     raise RequestError(504, "timeout_exception", "; ".join(behind))
                 if self._stopping():
                     raise ended()
-                await self._clock.sleep(min(LONGEST_PAUSE, LOOK_SECONDS * self._waiting))
+                await self._newer(stamped, end)
         finally:
             self._waiting -= 1
+
+    def _stamped(self, wanted: Sequence[Token]) -> list[Stamped]:
+        known = self._indices.names() if wanted else ()
+        names = dict.fromkeys(token.index for token in wanted if token.index in known)
+        readers = [(name, self._indices.get(name)) for name in names]
+        return [(name, reader, reader.stamp()) for name, reader in readers]
+
+    async def _newer(self, stamped: Sequence[Stamped], end: float) -> None:
+        """Until one of these has a newer commit, or it is time to look anyway."""
+        pause = min(LONGEST_PAUSE, STAMP_SECONDS * max(1.0, self._waiting / 4))
+        until = min(
+            end, self._clock.monotonic() + min(LONGEST_PAUSE, LOOK_SECONDS * max(1.0, self._waiting / 4))
+        )
+        while True:
+            await self._clock.sleep(pause)
+            if self._clock.monotonic() >= until or self._stopping() or any(map(self._is_newer, stamped)):
+                return
+
+    def _is_newer(self, stamped: Stamped) -> bool:
+        name, reader, stamp = stamped
+        try:
+            return self._indices.get(name) is not reader or reader.stamp() != stamp
+        except RequestError:
+            return True  # the look says what is wrong
 
     def _behind(self, parts: Sequence[Part], wanted: Sequence[Token]) -> list[str]:
         """What is not visible yet; indexes that are not searched are not waited for."""

@@ -32,6 +32,9 @@ class EmptyReader(TantivyReader):
     def view(self) -> TantivyView:
         return self._only
 
+    def stamp(self) -> object:
+        return None
+
     def stats(self) -> IndexStats:
         return IndexStats(documents=0, size=0, segments=0)
 

@@ -95,6 +95,13 @@ class TantivyReader:
             return (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
         raise StoreError(f"the index in {self._directory} is gone")
 
+    def stamp(self) -> object:
+        try:
+            stat = (self._engine / META).stat()
+        except OSError:  # gone, or moved: `view` says which
+            return None
+        return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
     def _opened(self) -> tantivy.Index:
         """The engine's index where it is now. Raises StoreError."""
         for attempt in range(1, RELOAD_ATTEMPTS + 1):
