@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.core.clock import Clock
 from headrace.serve import requests
 from headrace.serve.doors.principal import visible
+from headrace.serve.lists import list_of
 from headrace.serve.names import Named
 from headrace.serve.reads import Reads, answered
 from headrace.serve.responses import PRODUCT, json_response
@@ -67,10 +69,9 @@ def table(request: Request, rows: Sequence[Row]) -> Response:
     """The rows as asked for: `h` chooses columns, `s` sorts, `v` puts their names above."""
     requests.check_parameters(request, PARAMETERS)
     given = request.query_params
-    for key in reversed(requests.list_of(given.get("s"))):
-        name, _, order = key.partition(":")
-        rows = sorted(rows, key=lambda row: _sortable(row.get(name, "")), reverse=order == "desc")
-    columns = requests.list_of(given.get("h"))
+    for name, order in reversed(_orders(given.get("s"), rows).items()):
+        rows = sorted(rows, key=partial(_cell, name), reverse=order == "desc")
+    columns = list_of(given.get("h"))
     if columns:
         rows = [{name: row[name] for name in columns if name in row} for row in rows]
     if given.get("format") == "json":
@@ -86,6 +87,19 @@ def table(request: Request, rows: Sequence[Row]) -> Response:
         for line in lines
     )
     return Response(text, headers=PRODUCT, media_type="text/plain")
+
+
+def _orders(given: str | None, rows: Sequence[Row]) -> dict[str, str]:
+    """Column → order, the first one first; to sort by a column once more changes nothing."""
+    orders: dict[str, str] = {}
+    for key in list_of(given):
+        name, _, order = key.partition(":")
+        orders.setdefault(name, order)
+    return {name: order for name, order in orders.items() if rows and name in rows[0]}
+
+
+def _cell(name: str, row: Row) -> tuple[bool, float, str]:
+    return _sortable(row.get(name, ""))
 
 
 def _sortable(cell: str) -> tuple[bool, float, str]:

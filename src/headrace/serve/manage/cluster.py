@@ -15,6 +15,7 @@ from headrace.core.errors import RequestError
 from headrace.core.health import State
 from headrace.serve import requests
 from headrace.serve.doors.principal import visible_aliases
+from headrace.serve.lists import parts_of
 from headrace.serve.manage.base import INDEX, PARAMETERS, SHARDS, Surroundings, selected, unsupported
 from headrace.serve.manage.shown import aliases_of, settings_of
 from headrace.serve.places import PlacedIndices, has_folder
@@ -184,7 +185,7 @@ def _nodes(request: Request) -> dict[str, Any]:
 
 def _resolved(indices: PlacedIndices, names: list[str], expression: str) -> dict[str, Any]:
     aliases = visible_aliases(indices.catalogue.aliases)
-    parts = expression.split(",")
+    parts = parts_of(expression)
     named = [alias for alias in sorted(aliases) if any(alias == p or like(p, [alias]) for p in parts)]
     direct = [name for name in sorted(names) if any(p in (name, "_all") or like(p, [name]) for p in parts)]
     found = []

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.catalogue.entry import Catalogue
 from headrace.serve import requests
 from headrace.serve.editing import with_entry
+from headrace.serve.lists import parts_of
 from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, acknowledged, flag, selected
 from headrace.serve.manage.shown import flat, nested, settings_of
 from headrace.serve.resolving import like, missing
@@ -30,7 +31,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
     async def show(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
         places = indices.places()
-        wanted = request.path_params.get("name", "*").replace("_all", "*").split(",")
+        wanted = parts_of(request.path_params.get("name", "*").replace("_all", "*"))
         as_flat = flag(request, "flat_settings", default=False)
         body = {}
         for name in selected(around, request):
