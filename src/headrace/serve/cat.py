@@ -16,6 +16,7 @@ from headrace.core.clock import Clock
 from headrace.serve import requests
 from headrace.serve.columns import ALIASES, COUNT, INDICES, Columns, chosen, sort_column
 from headrace.serve.doors.principal import visible
+from headrace.serve.lists import list_of
 from headrace.serve.names import Named
 from headrace.serve.reads import Reads, answered
 from headrace.serve.responses import PRODUCT, json_response
@@ -72,9 +73,12 @@ def table(request: Request, known: Columns, rows: Sequence[Row]) -> Response:
     """The rows as asked for: `h` chooses columns, `s` sorts, `v` puts their names above."""
     requests.check_parameters(request, PARAMETERS)
     given = request.query_params
-    for key in reversed(requests.list_of(given.get("s"))):
+    orders: dict[str, str] = {}
+    for key in list_of(given.get("s")):
+        orders.setdefault(key.partition(":")[0], key)  # to sort by a column once more changes nothing
+    for key in reversed(orders.values()):
         rows = _sorted(known, rows, key)
-    columns = chosen(known, requests.list_of(given.get("h")))
+    columns = chosen(known, list_of(given.get("h")))
     if given.get("format") == "json":
         return json_response(request, [{head: row.get(name, "") for name, head in columns} for row in rows])
     if given.get("format", "text") != "text":

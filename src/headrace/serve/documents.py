@@ -17,6 +17,7 @@ from headrace.index.base import Hit
 from headrace.index.query.source import filtered
 from headrace.serve import requests
 from headrace.serve.freshness import Realtime, never
+from headrace.serve.lists import list_of
 from headrace.serve.names import Indices, Named
 from headrace.serve.reads import Reads, answered
 from headrace.serve.responses import JSON_TYPE, PRODUCT, error_body, json_response
@@ -55,7 +56,7 @@ def routes(
 
     async def find(request: Request) -> tuple[str, Hit | None, dict[str, str]]:
         requests.check_parameters(request, PARAMETERS)
-        if requests.list_of(request.query_params.get("stored_fields")):
+        if list_of(request.query_params.get("stored_fields")):
             requests.fail("[stored_fields] is not supported here: use [_source_includes]")
         expression, name = request.path_params["index"], request.path_params["id"]
         named = reads.single(expression)

@@ -13,6 +13,7 @@ from headrace.core.glob import any_matches
 from headrace.index.base import Reader
 from headrace.index.mapping.capabilities import Capability, capabilities
 from headrace.serve import requests
+from headrace.serve.lists import few, list_of
 from headrace.serve.names import Indices, Named
 from headrace.serve.reads import answered
 from headrace.serve.responses import json_response
@@ -32,7 +33,7 @@ def routes(indices: Indices) -> list[BaseRoute]:
         requests.check_parameters(request, requests.COMMON | requests.TARGETS | PARAMETERS)
         body = await requests.read_body(request)
         patterns = _patterns(body, given)
-        kept = _kept(requests.list_of(given.get("filters")), requests.list_of(given.get("types")))
+        kept = _kept(list_of(given.get("filters")), list_of(given.get("types")))
         if not requests.flag(given.get("include_empty_fields", True), "include_empty_fields"):
             requests.fail(
                 "[include_empty_fields] can only be true: documents are not searched for each field"
@@ -64,8 +65,9 @@ def _patterns(body: Mapping[str, Any], parameters: Mapping[str, str]) -> tuple[s
             "can't specify a request body and [fields] request parameter, either specify a request body or "
             "the [fields] request parameter"
         )
-    found = requests.list_of(given if isinstance(given, str) else parameters.get("fields"))
+    found = list_of(given if isinstance(given, str) else parameters.get("fields"))
     if isinstance(given, list):
+        few(given, "fields")
         found = tuple(str(each) for each in given)
     if not found:
         requests.fail("Validation Failed: 1: no fields specified;", "action_request_validation_exception")

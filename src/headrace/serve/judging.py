@@ -15,6 +15,7 @@ from headrace.index.base import SearchRequest
 from headrace.index.query import parse_query
 from headrace.serve import requests, searches
 from headrace.serve.documents import Source, part_of
+from headrace.serve.lists import list_of
 from headrace.serve.reads import Reads, answered
 from headrace.serve.responses import json_response
 from headrace.serve.searches import Part
@@ -56,7 +57,7 @@ def routes(reads: Reads) -> list[BaseRoute]:
             raise RequestError(
                 400, "action_request_validation_exception", "Validation Failed: 1: query is missing;"
             )
-        if requests.list_of(request.query_params.get("stored_fields")):
+        if list_of(request.query_params.get("stored_fields")):
             requests.fail("[stored_fields] is not supported here: use [_source_includes]")
         expression, name = request.path_params["index"], request.path_params["id"]
         # As Elasticsearch: the document is given where its source is asked for, and not else.

@@ -24,6 +24,7 @@ from headrace.index.base import Reader
 from headrace.serve import resolving
 from headrace.serve.datemath import dated
 from headrace.serve.doors.principal import in_use, require, require_named, visible, visible_aliases
+from headrace.serve.lists import parts_of
 from headrace.serve.names import Named, Target
 from headrace.units import decode
 
@@ -150,7 +151,7 @@ class PlacedIndices(ABC):
     def check_allowed(self, expression: str) -> None:
         """Whether whoever asks may use all indexes that are named outright. Raises RequestError 403."""
         if in_use():
-            parts = ",".join(self.dated(part.strip()) for part in expression.split(","))
+            parts = ",".join(self.dated(part.strip()) for part in parts_of(expression))
             require_named(parts, self.places(), self.catalogue.aliases)
 
     def resolve(

@@ -15,6 +15,7 @@ from headrace.index.query.formats import formats
 from headrace.serve.bodies import Body
 from headrace.serve.given import check_format, check_times, seconds
 from headrace.serve.hits import Shown, Wanted, sort_formats
+from headrace.serve.lists import few, list_of
 
 COMMON: Final = frozenset(
     {"pretty", "human", "filter_path", "error_trace", "format", "source", "source_content_type"}
@@ -64,9 +65,6 @@ INSTEAD: Final = {
 LISTS: Final = (
     "sort", "search_after", "_source", "fields", "docvalue_fields", "stored_fields", "highlight", "suggest",
 )  # fmt: skip
-MOST_NAMES: Final = 1_024
-"""Names in one of `LISTS`: each is looked for in every hit, or is one more column to sort by."""
-
 LARGEST_BODY: Final = 10 << 20
 
 
@@ -174,8 +172,8 @@ def _few(given: Any, name: str) -> None:
     """Raises RequestError for more names than a search may have."""
     inside = given.values() if isinstance(given, dict) else ()
     for each in (given, *inside):
-        if isinstance(each, list | dict) and len(each) > MOST_NAMES:
-            fail(f"[{name}] has {len(each)} entries, at most {MOST_NAMES}; use patterns, or fewer names")
+        if isinstance(each, list | dict):
+            few(each, name)
 
 
 def flag(value: Any, name: str) -> bool:
@@ -337,11 +335,6 @@ def parse_source(given: Any) -> bool | tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _names(given: Any) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(str(name) for name in given)
-
-
-def list_of(text: str | None) -> tuple[str, ...]:
-    """`a,b` of a URL."""
-    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
 
 
 def _sort_parameter(text: str | None) -> tuple[SortKey, ...]:

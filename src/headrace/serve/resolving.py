@@ -15,6 +15,7 @@ from headrace.core.errors import RequestError
 from headrace.core.glob import matches
 from headrace.core.registry import suggest
 from headrace.serve.datemath import dated
+from headrace.serve.lists import parts_of
 
 EVERYTHING: Final = ("", "_all", "*")
 
@@ -51,7 +52,7 @@ def resolve(
     reached: dict[str, dict[str | None, None]] = {}
     everything = expression in EVERYTHING
     wild = everything
-    for part in ["*"] if everything else expression.split(","):
+    for part in ["*"] if everything else parts_of(expression):
         name = dated(part.strip(), now)
         if wild and name.startswith("-"):
             _take_away(name[1:], reached)

@@ -108,3 +108,12 @@ def test_a_large_head_within_the_bound_is_answered_each_time() -> None:
             while b"\r\n\r\n" not in answer or answer.endswith(b"\r\n\r\n"):
                 answer += connection.recv(1000)
             assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("path", [b"/\xff", b"/a\xc3\xa9", b"/%ff", b"/?q=%ff"])
+def test_a_path_of_any_bytes_is_answered(path: bytes) -> None:
+    """What is not escaped is no path of HTTP."""
+    with serving() as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        _, answer = sent(connection, iter([]))
+        assert answer[:10] in (b"HTTP/1.1 4", b"HTTP/1.1 2")

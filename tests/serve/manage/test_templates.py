@@ -166,3 +166,11 @@ def test_what_an_index_would_be_made_with_can_be_asked(client: TestClient) -> No
     found = client.post("/_index_template/_simulate_index/logs-x").json()["template"]
     assert {"properties": {"level": {"type": "keyword"}}} == found["mappings"]
     assert 404 == client.head("/logs-x").status_code
+
+
+def test_a_pattern_is_no_longer_than_a_name(client: TestClient) -> None:
+    """Two long ones of many stars are compared letter by letter."""
+    put(client, "/_index_template/long", {"index_patterns": ["*a" * 127 + "*"]})
+    put(client, "/_index_template/longer", {"index_patterns": ["*b" * 127 + "*"], "priority": 1})
+    refused = put(client, "/_index_template/too-long", {"index_patterns": ["a" * 256]}, 400)
+    assert "has a pattern of more than 255 bytes" in refused["error"]["reason"]

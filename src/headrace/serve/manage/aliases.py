@@ -15,6 +15,7 @@ from headrace.index.query import parse_query
 from headrace.serve import requests
 from headrace.serve.doors.principal import require_alias, within
 from headrace.serve.editing import check_write_indexes, with_alias, without_alias
+from headrace.serve.lists import parts_of
 from headrace.serve.manage.base import (
     INDEX,
     PARAMETERS,
@@ -83,7 +84,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     async def delete(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
-        given = {"index": request.path_params["index"], "aliases": request.path_params["name"].split(",")}
+        given = {"index": request.path_params["index"], "aliases": parts_of(request.path_params["name"])}
         await indices.change(lambda catalogue: _applied(indices, catalogue, "remove", given))
         return acknowledged(request)
 
@@ -150,7 +151,7 @@ def _ignored(body: Mapping[str, Any]) -> list[str]:
 
 def _listed(body: Mapping[str, Any], one: str, many: str) -> list[str]:
     given = body.get(one, body.get(many))
-    names = given.split(",") if isinstance(given, str) else given or []
+    names = parts_of(given) if isinstance(given, str) else given or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         requests.fail(f"[{one}] must be a name, [{many}] a list of names", "parse_exception")
     return names
@@ -185,7 +186,7 @@ def _applied(indices: PlacedIndices, catalogue: Catalogue, kind: str, body: Mapp
 def _concrete(indices: PlacedIndices, expression: str) -> list[str]:
     """Indexes by their own names and patterns: an alias of an alias there is not. Raises RequestError."""
     aliases, places = indices.catalogue.aliases, indices.places()
-    for name in expression.split(","):
+    for name in parts_of(expression):
         if name in aliases and name not in places:
             reason = (
                 f"The provided expression [{name}] matches an alias, specify the corresponding concrete "
@@ -223,7 +224,7 @@ def _named(pattern: str, plain: Iterable[str]) -> list[str]:
 
 def _found(indices: PlacedIndices, names: list[str], asked: str | None) -> tuple[dict[str, Any], list[str]]:
     """Index → its aliases that are asked for; and the names that nothing has."""
-    wanted = [] if asked in (None, "_all", "*") else str(asked).split(",")
+    wanted = [] if asked in (None, "_all", "*") else parts_of(str(asked))
     body: dict[str, Any] = {}
     seen: set[str] = set()
     for name in names:

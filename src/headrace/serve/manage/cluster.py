@@ -21,6 +21,7 @@ from headrace.serve import requests
 from headrace.serve.doors.principal import visible_aliases
 from headrace.serve.freshness import ended
 from headrace.serve.given import seconds
+from headrace.serve.lists import list_of, parts_of
 from headrace.serve.manage.base import INDEX, PARAMETERS, SHARDS, Surroundings, selected, unsupported
 from headrace.serve.manage.shown import aliases_of, settings_of, stream_of
 from headrace.serve.manage.streams import streams_of
@@ -223,7 +224,7 @@ def _nodes(request: Request, version: str) -> dict[str, Any]:
 
 
 def _resolved(indices: PlacedIndices, names: list[str], expression: str) -> dict[str, Any]:
-    parts = ["*" if part == "_all" else part for part in expression.split(",")]
+    parts = ["*" if part == "_all" else part for part in parts_of(expression)]
 
     def named(known: Iterable[str]) -> list[str]:
         return [name for name in sorted(known) if any(name == part or like(part, [name]) for part in parts)]
@@ -248,7 +249,7 @@ def _resolved(indices: PlacedIndices, names: list[str], expression: str) -> dict
 
 def metrics_of(request: Request, known: Collection[str]) -> set[str]:
     """The metrics that the path names, all of them without. Raises RequestError."""
-    asked = set(requests.list_of(request.path_params.get("metric", "_all")))
+    asked = set(list_of(request.path_params.get("metric", "_all")))
     if unknown := sorted(asked - {*known, "_all"}):
         hint = suggest(unknown[0], sorted(known))
         requests.fail(

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.core.glob import any_matches
 from headrace.serve import requests
+from headrace.serve.lists import list_of
 from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, selected
 from headrace.serve.manage.shown import mappings_of
 from headrace.serve.places import PlacedIndices
@@ -21,7 +22,7 @@ from headrace.serve.search import answered, in_thread
 def routes(around: Surroundings) -> list[BaseRoute]:
     async def show(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
-        patterns = requests.list_of(request.path_params["fields"])
+        patterns = list_of(request.path_params["fields"])
         names = selected(around, request)
         body = await in_thread(lambda: {name: _shown(around.indices, name, patterns) for name in names})
         return json_response(request, body)

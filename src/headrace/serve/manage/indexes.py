@@ -14,6 +14,7 @@ from headrace.index.mapping import from_elasticsearch
 from headrace.serve import requests, templates
 from headrace.serve.doors.principal import allowed, require_alias
 from headrace.serve.editing import IndexExists
+from headrace.serve.lists import parts_of
 from headrace.serve.manage.aliases import parse_alias
 from headrace.serve.manage.base import (
     INDEX,
@@ -120,7 +121,7 @@ async def _templated(indices: PlacedIndices, name: str, given: Mapping[str, Any]
 
 def to_drop(indices: PlacedIndices, expression: str, *, lenient: bool) -> list[str]:
     """The indexes that a DELETE names, each by its own name. Raises RequestError."""
-    names = [indices.dated(name.strip()) for name in expression.split(",")]
+    names = [indices.dated(name.strip()) for name in parts_of(expression)]
     if any("*" in name or name in ("_all", "") for name in names):
         reason = "Wildcard expressions or all indices are not allowed"
         raise RequestError(400, "illegal_argument_exception", reason)

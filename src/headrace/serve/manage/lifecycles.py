@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.catalogue.entry import Catalogue
 from headrace.core.errors import RequestError
 from headrace.serve import requests
+from headrace.serve.lists import parts_of
 from headrace.serve.manage.base import (
     INDEX,
     PARAMETERS,
@@ -62,7 +63,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
         requests.check_parameters(request, PARAMETERS)
         known = indices.catalogue.templates.policies
         asked = request.path_params.get("name", "*")
-        names = like(asked, known) if "*" in asked else asked.split(",")
+        names = like(asked, known) if "*" in asked else parts_of(asked)
         unused: dict[str, list[str]] = {"indices": [], "data_streams": [], "composable_templates": []}
         _check(known, names)
         return json_response(request, {name: {**known[name], "in_use_by": unused} for name in names})

@@ -13,6 +13,7 @@ from headrace.index.mapping.index_settings import check_settings, flattened
 from headrace.index.mapping.notices import Notices
 from headrace.serve import requests
 from headrace.serve.editing import with_entry
+from headrace.serve.lists import parts_of
 from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, acknowledged, flag, selected
 from headrace.serve.manage.shown import flat, nested, settings_of
 from headrace.serve.resolving import like, missing
@@ -32,7 +33,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
     async def show(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
         places = indices.places()
-        wanted = request.path_params.get("name", "*").replace("_all", "*").split(",")
+        wanted = parts_of(request.path_params.get("name", "*").replace("_all", "*"))
         as_flat = flag(request, "flat_settings", default=False)
         body = {}
         for name in selected(around, request):

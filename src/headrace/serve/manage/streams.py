@@ -22,6 +22,7 @@ from headrace.serve import requests, templates
 from headrace.serve.doors.principal import require, require_alias, visible_aliases
 from headrace.serve.editing import with_alias
 from headrace.serve.index_names import check_alias_name
+from headrace.serve.lists import parts_of
 from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, acknowledged, an_object, flag, only
 from headrace.serve.manage.indexes import parse_new
 from headrace.serve.places import New, PlacedIndices
@@ -141,7 +142,7 @@ def _selected(catalogue: Catalogue, expression: str) -> dict[str, tuple[Stream, 
     """Raises RequestError 404 for a name that is no stream's."""
     known = streams_of(catalogue)
     found: dict[str, tuple[Stream, list[str]]] = {}
-    for pattern in expression.split(","):
+    for pattern in parts_of(expression):
         if "*" not in pattern and pattern != "_all" and pattern not in known:
             raise missing(pattern)
         names = like("*" if pattern == "_all" else pattern, known) if pattern not in known else [pattern]

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.core.clock import SystemClock
 from headrace.serve import columns
 from headrace.serve.cat import Row, now, table
+from headrace.serve.lists import parts_of
 from headrace.serve.manage.base import Surroundings, selected
 from headrace.serve.manage.cluster import NODE, colours
 from headrace.serve.manage.reach import readable
@@ -165,4 +166,4 @@ def _template(name: str, body: dict[str, Any], order: str) -> Row:
 
 
 def _like(wanted: str, name: str) -> bool:
-    return any(part in ("*", name) or matches([part], name) for part in wanted.split(","))
+    return any(part in ("*", name) or matches([part], name) for part in parts_of(wanted))

@@ -19,6 +19,7 @@ from headrace.core.errors import RequestError
 from headrace.serve import requests, templates
 from headrace.serve.doors.principal import require
 from headrace.serve.index_names import LONGEST
+from headrace.serve.lists import parts_of
 from headrace.serve.manage.base import PARAMETERS, Surroundings, acknowledged, an_object, flag, only
 from headrace.serve.manage.indexes import parse_new
 from headrace.serve.manage.reach import Kept, check_change, readable
@@ -285,7 +286,7 @@ def _named(kept: Kept, expression: str) -> tuple[Kept, list[str]]:
     """Those that an expression names, and the names that nothing has."""
     found: Kept = {}
     absent: list[str] = []
-    for pattern in expression.split(","):
+    for pattern in parts_of(expression):
         if "*" in pattern:
             found |= {name: kept[name] for name in like(pattern, kept)}
         elif pattern in kept:
