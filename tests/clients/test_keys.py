@@ -123,7 +123,7 @@ def test_what_the_key_may_not_is_told_as_that(way: tuple[Any, Client, str]) -> N
 def test_a_wrong_key_is_told_as_that(running: Running, opened: Callable[[str], Client]) -> None:
     """By every request, the first one too."""
     client = opened(running.base)
-    kinds = (
+    kinds: Any = (
         elasticsearch8.AuthenticationException,
         elasticsearch9.AuthenticationException,
         opensearchpy.AuthenticationException,
