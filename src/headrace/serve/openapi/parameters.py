@@ -124,7 +124,7 @@ QUERY: Final[dict[str, tuple[Schema, str]]] = {
     "wait_for_status": (_one("green", "yellow", "red"), "Wait until it is at least this."),
     "wait_for_no_relocating_shards": (FLAG, _STEERS_NOTHING),
     "wait_for_no_initializing_shards": (FLAG, _STEERS_NOTHING),
-    "wait_for_nodes": (TEXT, _STEERS_NOTHING),
+    "wait_for_nodes": (TEXT, "A number, or one with a comparison, such as `>=2`: there is one node."),
     "wait_for_events": (TEXT, _STEERS_NOTHING),
     "metric": (TEXT, "Taken; all are answered."),
     "forbid_closed_indices": (FLAG, "Taken; no index is ever closed."),

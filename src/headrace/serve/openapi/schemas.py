@@ -137,6 +137,12 @@ _KINDS: Final[Mapping[str, Schema]] = {
     "filter": ref("Query"),
     "filters": only("filters", filters=named(ref("Query"))),
     **dict.fromkeys(("cumulative_sum", "derivative"), an_object("buckets_path", buckets_path=TEXT)),
+    "serial_diff": an_object("buckets_path", buckets_path=TEXT, lag=WHOLE),
+    "moving_fn": an_object(
+        "buckets_path", "window", "script", buckets_path=TEXT, window=WHOLE, script=TEXT, shift=WHOLE
+    ),
+    "bucket_script": an_object("buckets_path", "script", buckets_path=named(TEXT), script=TEXT),
+    "rate": only(field=FIELD, unit=TEXT, mode=TEXT),
     "bucket_sort": an_object(sort=SORT, size=WHOLE),
     **dict.fromkeys(
         ("avg_bucket", "max_bucket", "min_bucket", "sum_bucket", "stats_bucket"),
