@@ -80,6 +80,11 @@ def derived_id(key: PartitionKey) -> pl.Expr:
     )
 
 
+def derived_pattern(key: PartitionKey, record: int) -> str:
+    """What the derived ids of all rows of one record match."""
+    return f"{digest(key)}-{record}(-[0-9]+)?"
+
+
 def line(rows: pl.DataFrame, *, declared: bool) -> pl.Expr:
     """One document as the engine reads it. A declared id may hold anything, a derived one is plain.
 
