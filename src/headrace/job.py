@@ -33,6 +33,7 @@ from headrace.layout import index_directory, run_directory
 from headrace.model import RECORD, Ledger
 from headrace.pipeline import capacities
 from headrace.settings import IndexConfig, PipelineConfig, Settings
+from headrace.settings.names import check_index_name
 from headrace.units import Duration, Size, decode
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,8 @@ class Job:
         options: Mapping[str, object] | None = None,
     ) -> None:
         self.directory = Path(into).absolute()
+        if name is not None:
+            check_index_name(name)
         self.name = name or index_name(self.directory)
         self._key = [id] if isinstance(id, str) else list(id or ())
         self._declared = {key: parse_field(value) for key, value in (fields or {}).items()}

@@ -132,6 +132,10 @@ def test_rejected_records_are_told_and_only_strict_makes_them_a_failure(tmp_path
             ["a.csv", "--id", "fligth"],
             "id 'fligth' is not a field of the first records, did you mean 'flight'? (have: carrier, dep_delay, flight, origin)\n",
         ),
+        (
+            ["a.csv", "--name", "UPPER"],
+            "'UPPER' cannot be the name of an index: write it in lower case, 'upper'\n",
+        ),
         (["a.csv", "--field", "origin"], "--field 'origin': write NAME=TYPE, such as origin=keyword\n"),
         (
             ["a.csv", "--format", "cvs"],
