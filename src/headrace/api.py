@@ -135,7 +135,7 @@ class LocalIndex:
 
     def __init__(self, directory: Path) -> None:
         self._reader = tantivy.open_reader(directory)
-        self._name = self._reader.name
+        self._name = store.read_description(directory).name
 
     def answer(self, body: Mapping[str, Json]) -> Mapping[str, Any]:
         started = time.perf_counter()
