@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
 
+from headrace.catalogue.store import read as read_catalogue
 from headrace.core.errors import ConfigError, StoreError
 from headrace.core.registry import suggest
 from headrace.index import tantivy
 from headrace.index.tantivy import store
 from headrace.job import Job, Summary
+from headrace.layout import catalogue_file, index_directory, indexes_directory
 from headrace.remote import RemoteIndex
 from headrace.result import Result
 from headrace.serve import searches
@@ -88,9 +90,11 @@ def find_index(directory: Path, name: str | None = None) -> Path:
         raise ConfigError(f"there is no index directory {directory}")
     if store.exists(directory):
         return directory
-    found = {path.name: path for path in (directory / "indexes").glob("*") if store.exists(path)}
+    found = _indexes(directory)
     if name is not None and name in found:
         return found[name]
+    if name is not None and store.exists(index_directory(directory, name)):
+        return index_directory(directory, name)
     if name is not None:
         raise ConfigError(f"{directory} has no index {name!r}, {suggest(name, list(found))}")
     if len(found) == 1:
@@ -98,6 +102,22 @@ def find_index(directory: Path, name: str | None = None) -> Path:
     if not found:
         raise ConfigError(f"no index in {directory}; make one with `headrace index FILES --into {directory}`")
     raise ConfigError(f"{directory} has {len(found)} indexes, choose one: {', '.join(sorted(found))}")
+
+
+def _indexes(data_dir: Path) -> dict[str, Path]:
+    """The indexes of a data directory by name: those made at run time lie in folders called otherwise."""
+    catalogue = read_catalogue(catalogue_file(data_dir))
+    made = {
+        one.name: index_directory(data_dir, one.folder)
+        for one in catalogue.indexes.values()
+        if not one.configured
+    }
+    found = {name: folder for name, folder in made.items() if store.exists(folder)}
+    others = {folder for one in catalogue.indexes.values() for folder in one.folders} | {*catalogue.dropped}
+    for folder in sorted(indexes_directory(data_dir).glob("*")):
+        if folder.name not in others and store.exists(folder):
+            found.setdefault(folder.name, folder)
+    return found
 
 
 class Searchable(Protocol):
@@ -116,8 +136,8 @@ class LocalIndex:
     """An index in a folder of this machine."""
 
     def __init__(self, directory: Path) -> None:
-        self._name = directory.name
         self._reader = tantivy.open_reader(directory)
+        self._name = store.read_description(directory).name
 
     def answer(self, body: Mapping[str, Json]) -> Mapping[str, Any]:
         started = time.perf_counter()

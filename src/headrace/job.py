@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import polars as pl
 from anyio.from_thread import start_blocking_portal
-from msgspec import ValidationError, convert, to_builtins
+from msgspec import to_builtins
 
 from headrace.app import Ingester, build_ingester, own_interrupts
 from headrace.core.clock import SystemClock
@@ -32,8 +32,11 @@ from headrace.ingest.base import Source, SourceContext
 from headrace.layout import index_directory, run_directory
 from headrace.model import RECORD, Ledger
 from headrace.pipeline import capacities
-from headrace.settings import IndexConfig, PipelineConfig, Settings
-from headrace.units import Duration, Size, decode
+from headrace.settings import IndexConfig, PipelineConfig, Settings, SettingsError
+from headrace.settings.convert import convert
+from headrace.settings.names import check_index_name
+from headrace.settings.origin import dotted
+from headrace.units import Duration, Size
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +90,8 @@ class Job:
         options: Mapping[str, object] | None = None,
     ) -> None:
         self.directory = Path(into).absolute()
+        if name is not None:
+            check_index_name(name)
         self.name = name or index_name(self.directory)
         self._key = [id] if isinstance(id, str) else list(id or ())
         self._declared = {key: parse_field(value) for key, value in (fields or {}).items()}
@@ -170,9 +175,10 @@ class Job:
         paths = [records] if isinstance(records, str | Path) else list(records)  # type: ignore[call-overload]
         given = {"paths": [str(path) for path in paths], **options}
         try:
-            settings = convert(given, files.Settings, dec_hook=decode)
-        except ValidationError as error:
-            raise ConfigError(f"options of the files source: {error}") from None
+            settings = convert(files.Settings, given, (), {})
+        except SettingsError as error:
+            told = "; ".join(f"{dotted(one.path)}: {one.message}" for one in error.problems)
+            raise ConfigError(f"options of the files source: {told}") from None
         context = SourceContext(
             PIPELINE, Path.cwd(), self._clock, {}, capacities.BATCH_BYTES, data_dir=self.directory
         )

@@ -153,6 +153,8 @@ class RawBatch:
     caught_up:     the source had nothing more to read after this batch (commit soon)
     trace:         the span it was read in, which later stages continue; set by the runtime, only for traces
     operations:    of pushes: what is asked for, per record; None where all are appended under derived ids
+    again:         its first record was read before, when its file ended in the midst of it: what became of it
+                   then, a document or a dead letter, is replaced by what it is now
     numbered:      `_seq` of its documents is their record number (pushes), so that a replay gives the same
     """
 
@@ -168,6 +170,7 @@ class RawBatch:
     trace: object = field(default=None, compare=False, repr=False)
     operations: Operations | None = None
     numbered: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

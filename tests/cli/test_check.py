@@ -87,6 +87,14 @@ def test_a_configuration_that_breaks_its_own_limit_is_refused(
     assert "is more than the limit of 100 MB" in err
 
 
+def test_a_value_of_several_kinds_is_told_all_that_it_may_be(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert USAGE == run(["check", changed(file, "id: order", "id: order\n    dynamic: maybe")])
+    expected = f"{file}:5: indexes.sales.dynamic: unknown value 'maybe', have: false, strict, true\n"
+    assert expected == capsys.readouterr().err
+
+
 def test_a_misspelt_field_is_found_with_its_line_and_the_nearest_name(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -132,16 +132,21 @@ def test_rejected_records_are_told_and_only_strict_makes_them_a_failure(tmp_path
             ["a.csv", "--id", "fligth"],
             "id 'fligth' is not a field of the first records, did you mean 'flight'? (have: carrier, dep_delay, flight, origin)\n",
         ),
+        (
+            ["a.csv", "--name", "UPPER"],
+            "'UPPER' cannot be the name of an index: write it in lower case, 'upper'\n",
+        ),
         (["a.csv", "--field", "origin"], "--field 'origin': write NAME=TYPE, such as origin=keyword\n"),
         (
             ["a.csv", "--format", "cvs"],
-            "options of the files source: Invalid enum value 'cvs' - at `$.format`\n",
+            "options of the files source: format: unknown value 'cvs', did you mean 'csv'? (have: FORMATS)\n",
         ),
     ],
 )
 def test_a_wrong_argument_is_told_in_one_line(tmp_path: Path, arguments: list[str], says: str) -> None:
     (tmp_path / "a.csv").write_text(FLIGHTS)
     done = typed(tmp_path, *arguments, "--into", "out")
+    says = says.replace("FORMATS", "arrow, auto, csv, json, lines, ndjson, parquet")
     assert (USAGE, "", says.replace("DIR", str(tmp_path))) == (done.returncode, done.stdout, done.stderr)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,6 +17,7 @@ import anyio
 import polars as pl
 import pytest
 
+import headrace
 from headrace.app import build_ingester
 from headrace.cli.app import FAILED, USAGE, run
 from headrace.cli.search import parse_query
@@ -115,9 +118,86 @@ def test_a_missing_directory_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_query_is_a_query_string_or_json() -> None:
-    assert {"match_all": {}} == parse_query("*")
-    assert {"query_string": {"query": "a:b"}} == parse_query("a:b")
-    assert {"term": {"a": 1}} == parse_query('{"query": {"term": {"a": 1}}}')
+    assert {"query": {"match_all": {}}} == parse_query("*")
+    assert {"query": {"query_string": {"query": "a:b"}}} == parse_query("a:b")
+    assert {"query": {"term": {"a": 1}}} == parse_query('{"term": {"a": 1}}')
+    body = {"query": {"term": {"a": 1}}, "aggs": {}, "size": 0}
+    assert body == parse_query(json.dumps(body))
+
+
+AGGREGATIONS = {
+    "query": {"match_all": {}},
+    "size": 0,
+    "aggs": {
+        "words": {
+            "terms": {"field": "order", "order": {"_key": "asc"}},
+            "aggs": {"dear": {"max": {"field": "price"}}},
+        },
+        "dear": {"filter": {"range": {"price": {"gt": 2}}}},
+        "prices": {"stats": {"field": "price"}},
+    },
+}
+
+
+def test_a_whole_body_is_honoured_and_its_aggregations_are_lines(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 0 == run(["search", str(data_dir), json.dumps(AGGREGATIONS)])
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[:8] == [
+        "words", "  a: 1", "    dear: 2.5", "  b: 1", "    dear: 1.5", "  c: 1", "    dear: 9.0", "dear: 2",
+    ]  # fmt: skip
+    assert captured.out.splitlines()[8].startswith('prices: {"')
+    assert "0 of 3 hits\n" == captured.err
+    assert 0 == run(["search", str(data_dir), json.dumps(AGGREGATIONS), "--json"])
+    assert 9.0 == json.loads(capsys.readouterr().out)["aggregations"]["prices"]["max"]
+    body = '{"query": {"match_all": {}}, "sort": [{"price": "desc"}], "size": 1, "_source": ["order"]}'
+    assert 0 == run(["search", str(data_dir), body])
+    assert ["order", "c"] == capsys.readouterr().out.split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (['{"query": {"match_all": {}}, "size": 1}', "--size", "2"], "the body has a 'size' of its own"),
+        (['{"sort": ["price"]}', "--sort", "order"], "the body has a 'sort' of its own"),
+        (["*", "--json", "--arrow", "-"], "--json and --arrow are two forms of one answer"),
+    ],
+)
+def test_what_is_said_twice_is_refused(
+    data_dir: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    assert USAGE == run(["search", str(data_dir), *arguments])
+    assert says in capsys.readouterr().err
+
+
+def test_arrow_of_mixed_values_is_text_and_can_be_indexed_again(tmp_path: Path) -> None:
+    """What one command writes, the other reads: a stream as well as a file."""
+    (tmp_path / "a.ndjson").write_text('{"v":1,"n":1}\n{"v":"x","n":2}\n{"v":{"w":1},"n":3}\n')
+    assert 0 == run(["index", str(tmp_path / "a.ndjson"), "--into", str(tmp_path / "i")])
+    target = tmp_path / "hits"
+    assert 0 == run(["search", str(tmp_path / "i"), "*", "--sort", "n", "--arrow", str(target)])
+    frame = pl.read_ipc_stream(io.BytesIO(target.read_bytes()))
+    assert ["1", "x", None] == frame["v"].to_list()
+    frame.drop("_id", "_score").write_ipc_stream(target)
+    assert 0 == run(["index", str(target), "--into", str(tmp_path / "again")])
+    with headrace.open(tmp_path / "again") as index:
+        assert index.count("n:[1 TO 3]") == 3
+
+
+def test_a_reader_that_goes_away_ends_the_arrow_stream_quietly(tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text("".join(json.dumps({"n": n, "text": f"{n:x}" * 300}) + "\n" for n in range(2000)))
+    assert 0 == run(["index", str(path), "--into", str(tmp_path / "i")])
+    command = [sys.executable, "-m", "headrace.cli", "search", str(tmp_path / "i"), "*", "--size", "2000"]
+    with subprocess.Popen(
+        [*command, "--arrow", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as asked:
+        assert asked.stdout is not None
+        assert asked.stderr is not None
+        assert asked.stdout.read(10)
+        asked.stdout.close()
+        assert b"" == asked.stderr.read()
 
 
 class _Service(BaseHTTPRequestHandler):

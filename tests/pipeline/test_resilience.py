@@ -21,7 +21,7 @@ from headrace.index.base import Index
 from headrace.model import Position, Watermarks
 from headrace.settings import StepConfig
 from headrace.testing import EOF, PAUSE, FaultyIndex, Row, ScriptedSource
-from headrace.transform import http_lookup
+from headrace.transform import http_lookup, lookup
 from headrace.units import decode
 from hostile import BROKEN, Fault, Hostile, Request, as_json, serving
 
@@ -237,3 +237,43 @@ async def test_slow_services_of_others_take_no_thread_from_a_pipeline_that_asks_
         assert all("name" not in row for row in index.rows)
         held = [component(flow, f"pipeline:{name}")[0] is State.DEGRADED for name in asking_ones]
         assert not any(held), "none of them has given up yet"
+
+
+TABLE = "who,name\n" + "".join(f"w{n},W{n}\n" for n in range(10))
+
+
+def looking_up(path: Path) -> StepConfig:
+    return StepConfig("lookup", "name", lookup.Settings(table=str(path), key="who", add=["name"]))
+
+
+@pytest.mark.parametrize("broken", [None, "", "who\nw1\n", TABLE + "w1,again\n"])
+async def test_a_table_that_is_missing_or_broken_at_the_start_is_waited_for(
+    tmp_path: Path, broken: str | None
+) -> None:
+    """The pipeline says so and tries again; nothing is read meanwhile, and all is when the file is there."""
+    table = tmp_path / "names.csv"
+    if broken is not None:
+        table.write_text(broken)
+    source, index = ScriptedSource(*ROWS, PAUSE), FaultyIndex()
+    flow = ingester(configured(tmp_path, {"p": "i"}, steps=(looking_up(table),)), {"p": source}, {"i": index})
+    async with running(flow):
+        await until(lambda: flow.supervisor.keepers[0].restarts > 2)
+        await until(lambda: "starts again in" in component(flow, "pipeline:p")[1])
+        assert component(flow, "pipeline:p")[0] is State.DEGRADED
+        assert "names.csv" in component(flow, "pipeline:p")[1]
+        assert index.rows == []
+        table.write_text(TABLE)
+        await until(lambda: len(index.rows) == 50)
+        assert component(flow, "pipeline:p")[0] is State.READY
+    assert [(row["n"], row["name"]) for row in index.rows] == [(n, f"W{n % 10}") for n in range(50)]
+
+
+async def test_a_single_pass_does_not_wait_for_a_table(tmp_path: Path) -> None:
+    flow = ingester(
+        configured(tmp_path, {"p": "i"}, steps=(looking_up(tmp_path / "names.csv"),)),
+        {"p": ScriptedSource(*ROWS, EOF)},
+        {"i": FaultyIndex()},
+    )
+    await flow.run(until_finished=True)
+    assert component(flow, "pipeline:p")[0] is State.FAILED
+    assert "no table at" in component(flow, "pipeline:p")[1]

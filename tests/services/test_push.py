@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import headrace
 from services.running import Running, service
 
 SMALL = """\
@@ -138,6 +139,8 @@ def test_indexes_made_at_run_time_are_there_after_a_restart(tmp_path: Path) -> N
         found = running.ask("/novels/_search?q=title:mill")["hits"]["hits"]
         assert ["books"] == [hit["_index"] for hit in found]
         assert running.raw("/gone/_search")[0] == 404
+        with headrace.open(tmp_path / "data", name="books") as offline:  # its folder is called otherwise
+            assert ["books"] == [hit["_index"] for hit in offline.answer({})["hits"]["hits"]]
         assert running.ask("/books/_doc/2?refresh=true", {"n": 2}, method="PUT")["result"] == "created"
         assert running.count("books") == 2
         running.until(lambda: len(list((tmp_path / "data" / "indexes").iterdir())) == 2)

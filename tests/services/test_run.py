@@ -194,6 +194,24 @@ def test_a_configuration_that_cannot_be_used_ends_the_family_with_exit_2(tmp_pat
     assert ended.stderr.count("did you mean") == 1
 
 
+@pytest.mark.parametrize(
+    ("configuration", "arguments", "says"),
+    [
+        (ONCE + "memory: { limit: 100MB }\n", [], ": memory.limit: the worst case of "),
+        (FOLLOW, ["--once"], ":12: pipelines.logs.source.follow: follow: true never ends, and a single pass"),
+    ],
+    ids=["too much memory", "a pass without an end"],
+)
+def test_what_cannot_be_run_as_asked_is_refused_with_its_line(
+    tmp_path: Path, configuration: str, arguments: list[str], says: str
+) -> None:
+    write(tmp_path / "a.ndjson", 0, 5)
+    with service(tmp_path, configuration, *arguments) as running:
+        assert running.process.wait(timeout=20) == 2
+        words = running.words()
+    assert words.count(says) == 1, words
+
+
 def test_an_index_whose_mapping_changed_is_refused_untouched_and_still_searched(tmp_path: Path) -> None:
     write(tmp_path / "a.ndjson", 0, 50)
     with service(tmp_path, ONCE) as running:

@@ -14,7 +14,7 @@ from headrace.app.made import MadeIndexes
 from headrace.app.parts import Parts, is_pushed, make_index, make_source
 from headrace.core.clock import Clock, SystemClock
 from headrace.core.dependency import Dependencies
-from headrace.core.errors import Retryable
+from headrace.core.errors import ConfigError, Retryable
 from headrace.core.flags import Flags
 from headrace.core.health import Health, State
 from headrace.core.metrics import Metrics
@@ -113,7 +113,12 @@ def build_ingester(
     keepers = []
     for pipeline in settings.pipelines.values():
         owner = owners[pipeline.index]
-        source = sources.get(pipeline.name) or make_source(pipeline, settings, owner.index, clock, once=once)
+        try:
+            source = sources.get(pipeline.name) or make_source(
+                pipeline, settings, owner.index, clock, once=once
+            )
+        except ConfigError as error:
+            raise settings.origin.blame(error.inside("pipelines", pipeline.name, "source")) from None
         keepers.append(parts.keeper(pipeline, source, owner))
     supervisor = Supervisor(
         owners, keepers, health=health, drain_timeout=settings.drain_timeout, beside=made.follow

@@ -12,12 +12,12 @@ import click
 import msgspec
 
 from headrace.core.errors import ConfigError, HeadraceError, Retryable
-from headrace.pipeline import capacities
 from headrace.units import human
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from headrace.app.memory import Part
     from headrace.core.clock import Clock
     from headrace.index.base import Index
     from headrace.ingest.base import Guarantee
@@ -27,17 +27,7 @@ if TYPE_CHECKING:
 SAMPLE_TIMEOUT: Final = 30.0
 """Seconds to wait for the first records of a source."""
 
-PROGRAM_BYTES: Final = 120 << 20
-"""The interpreter and its libraries, before any record (measured: 75 to 110 MB)."""
-
 NOTHING: Final = "nothing"
-
-
-class MemoryPart(msgspec.Struct, frozen=True):
-    """Something that is bounded, and its bound."""
-
-    what: str
-    bytes: int
 
 
 class PipelineReport(msgspec.Struct, frozen=True):
@@ -63,7 +53,7 @@ class Report(msgspec.Struct, frozen=True):
 
     file: str
     pipelines: list[PipelineReport]
-    memory: list[MemoryPart]
+    memory: list[Part]
     worst_case: int
     limit: int
 
@@ -89,6 +79,7 @@ def check(file: Path, as_json: bool) -> None:
 
 def examine(settings: Settings) -> Report:
     """Make and try everything. Raises SettingsError with the problems of all pipelines."""
+    from headrace.app.memory import memory_parts, too_much, worst_case
     from headrace.core.clock import SystemClock
     from headrace.pipeline.rollout import flag_problems
     from headrace.settings import SettingsError
@@ -112,9 +103,9 @@ def examine(settings: Settings) -> Report:
                 plan.close()
     problems.extend(settings.origin.blame(problem) for problem in flag_problems(settings, clock.time()))
     memory = memory_parts(settings, indexes, tables)
-    worst = sum(int(part.bytes) for part in memory)
+    worst = worst_case(memory)
     if worst > settings.memory.limit and not problems:
-        problems.append(_too_much(settings, memory, worst))
+        problems.append(too_much(settings, memory))
     if problems:
         raise SettingsError(problems)
     return Report(settings.origin.name, reports, memory, worst, int(settings.memory.limit))
@@ -218,38 +209,6 @@ def full_disk(settings: Settings) -> str:
         f"below {human(settings.disk_reserve)} free the pipeline pauses and says so; it goes on by itself "
         "when there is room; searches go on; nothing is lost"
     )
-
-
-def memory_parts(settings: Settings, indexes: dict[str, Index], tables: int) -> list[MemoryPart]:
-    """Everything that holds bytes, with its bound."""
-    from headrace.index.base import Settling
-
-    waiting = sum(config.channel_bytes + 2 * config.batch_bytes for config in settings.pipelines.values())
-    for name in indexes:
-        feeding = [config for config in settings.pipelines.values() if config.index == name]
-        waiting += max((config.channel_bytes + config.batch_bytes for config in feeding), default=0)
-    in_flight = min(settings.memory.in_flight, waiting)
-    writers = [
-        MemoryPart(f"writer of index {name}", index.worst_case_bytes) for name, index in indexes.items()
-    ]
-    if any(isinstance(index, Settling) and index.may_be_live for index in indexes.values()):
-        writers.append(MemoryPart("files of live indexes, on a tmpfs", int(settings.memory.live)))
-    return [
-        MemoryPart("interpreter and libraries", PROGRAM_BYTES),
-        MemoryPart(f"records in flight ({human(in_flight)} read, times {capacities.FRAME_FACTOR})",
-                   in_flight * capacities.FRAME_FACTOR),
-        *writers,
-        *([MemoryPart("lookup tables and caches", tables)] if tables else []),
-    ]  # fmt: skip
-
-
-def _too_much(settings: Settings, parts: list[MemoryPart], worst: int) -> ConfigError:
-    sums = " + ".join(f"{human(part.bytes)} {part.what}" for part in parts)
-    message = (
-        f"the worst case of {human(worst)} is more than the limit of {human(settings.memory.limit)}: {sums}; "
-        "raise the limit, or lower memory.in_flight, memory.live or the memory of an index"
-    )
-    return settings.origin.blame(ConfigError(message, path=("memory", "limit")))
 
 
 @contextmanager

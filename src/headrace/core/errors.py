@@ -34,21 +34,26 @@ class ConfigError(HeadraceError):
     """The settings cannot be used. Says what, which and what next; the loader adds file and line.
 
     `path` leads to the offending value: relative to the component's own options when a component
-    raises it, from the top of the file once the loader has passed it on.
+    raises it, from the top of the file once the loader has passed it on. `passing` says that it is of a file
+    that others write: who runs already tries again instead of giving up.
     """
 
-    def __init__(self, message: str, *, path: tuple[str | int, ...] = (), where: str = "") -> None:
+    def __init__(
+        self, message: str, *, path: tuple[str | int, ...] = (), where: str = "", passing: bool = False
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.path = path
         self.where = where
+        self.passing = passing
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message
 
     def inside(self, *prefix: str | int) -> ConfigError:
         """The same error, with `prefix` put before its path."""
-        return ConfigError(self.message, path=(*prefix, *self.path), where=self.where)
+        path = (*prefix, *self.path)
+        return ConfigError(self.message, path=path, where=self.where, passing=self.passing)
 
 
 class Retryable(HeadraceError):

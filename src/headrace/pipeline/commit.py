@@ -29,7 +29,7 @@ from headrace.pipeline.cadence import (
     Cadence,
 )
 from headrace.pipeline.capacities import WANTED_SECONDS
-from headrace.pipeline.deadletter import DeadLetters, letters
+from headrace.pipeline.deadletter import DeadLetters, letters, read_again
 from headrace.pipeline.delivery import (
     Delivery,
     DiskReserve,
@@ -233,7 +233,7 @@ class IndexOwner:
                     self._metrics, batch, len(rejected), rows_applied(batch, rejected, outcomes), seconds
                 )
                 batch = accepted(batch, outcomes).with_rejections(with_originals(batch.raw, rejected))
-                if batch.rejections:
+                if batch.rejections or batch.raw.again:
                     await self._bury(batch)
         finally:
             self._budget.release(batch.raw.size)
@@ -262,7 +262,7 @@ class IndexOwner:
         component = f"dead_letters:{self.name}"
         while True:
             try:
-                await anyio.to_thread.run_sync(self.dead_letters.append, written)
+                await anyio.to_thread.run_sync(self.dead_letters.append, written, read_again(batch))
             except Retryable as error:
                 self.health.set(component, State.DEGRADED, f"waiting: {error}")
                 await self._clock.sleep(DISK_POLL_SECONDS)

@@ -14,7 +14,7 @@ import anyio
 import anyio.abc
 
 from headrace.core.clock import Clock
-from headrace.core.errors import ConfigError, Fatal, Retryable
+from headrace.core.errors import ConfigError, Fatal, HeadraceError, Retryable
 from headrace.core.health import Health, State
 from headrace.core.log import event
 from headrace.core.retry import RetryPolicy
@@ -46,7 +46,7 @@ class PipelineKeeper:
         self.owner = owner
         self.restarts = 0
         self.run: PipelineRun | None = None
-        self.error: Fatal | ConfigError | None = None
+        self.error: HeadraceError | None = None
         self.finished = False
         self.once = False
         self.ended = anyio.Event()
@@ -96,12 +96,22 @@ class PipelineKeeper:
             started = self._clock.monotonic()
             try:
                 await self._run_once()
-            except (Fatal, ConfigError) as error:
-                self._failed(error)
-            except Retryable as error:
+            except (Fatal, ConfigError, Retryable) as error:
+                later = self._retryable(error)
+                if later is None:
+                    self._failed(error)
+                    continue
                 lasted = self._clock.monotonic() - started
                 failures = 1 if lasted > STEADY_SECONDS else failures + 1
-                await self._start_again_later(error, failures)
+                await self._start_again_later(later, failures)
+
+    def _retryable(self, error: HeadraceError) -> Retryable | None:
+        """The error as one to start again after. A single pass does not wait for a file to be mended."""
+        if isinstance(error, Retryable):
+            return error
+        if isinstance(error, ConfigError) and error.passing and not self.once:
+            return Retryable(str(self._blame(error)))
+        return None
 
     async def _run_once(self) -> None:
         if self.owner.error is not None:
@@ -114,7 +124,7 @@ class PipelineKeeper:
             self._health.set(self.component, State.FINISHED, "everything was read and committed")
             event(log.info, "pipeline.finished", pipeline=self.name)
 
-    def _failed(self, error: Fatal | ConfigError) -> None:
+    def _failed(self, error: HeadraceError) -> None:
         if isinstance(error, ConfigError):
             error = self._blame(error)
         self.error = error

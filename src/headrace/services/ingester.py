@@ -10,6 +10,7 @@ import anyio
 import msgspec
 
 from headrace.app import Ingester, build_ingester, own_interrupts
+from headrace.app.memory import check_memory
 from headrace.catalogue.entry import MADE
 from headrace.core.breaker import Force
 from headrace.core.errors import Fatal
@@ -197,6 +198,7 @@ async def run_ingester(settings: Settings, *, until_finished: bool = False, sett
         ingester = build_ingester(
             settings, metrics=metrics, health=health, once=until_finished, settled=settled
         )
+        check_memory(settings, {name: owner.index for name, owner in ingester.owners.items()})
         view = IngesterView(ingester)
         path = socket_path(settings.data_dir)
         app = ingester_app(view, view, PushedView(ingester), metrics)

@@ -132,13 +132,27 @@ def _key_problems(kind: Any, value: Mapping[str, Any], path: Path_) -> Iterator[
 def _one(kind: Any, value: Any, path: Path_, error: Exception) -> ConfigError:
     if isinstance(error, ConfigError):
         return error.inside(*path)
-    if get_origin(kind) is Literal and isinstance(value, str):
-        choices = [str(choice) for choice in get_args(kind)]
+    choices = _choices(kind)
+    if choices and isinstance(value, str):
         return ConfigError(f"unknown value {value!r}, {suggest(value, choices)}", path=path)
     text = str(error)
     found = _AT.search(text)
     inner = _parts(found[1]) if found else ()
     return ConfigError(_plain(text[: found.start()] if found else text), path=(*path, *inner))
+
+
+def _choices(kind: Any) -> list[str]:
+    """The texts that a value may be, where it may be nothing else: literals, true and false."""
+    if get_origin(kind) is Literal:
+        return [str(choice) for choice in get_args(kind)]
+    if get_origin(kind) not in {Union, types.UnionType}:
+        return []
+    members = [_bare(member, "") for member in get_args(kind)]
+    if not any(get_origin(member) is Literal for member in members):
+        return []
+    found = [_choices(member) or {bool: ["true", "false"]}.get(member, []) for member in members]
+    others = [member for member in members if member is not type(None)]
+    return [text for texts in found for text in texts] if sum(map(bool, found)) == len(others) else []
 
 
 def _parts(text: str) -> Path_:
@@ -152,4 +166,4 @@ def _plain(message: str) -> str:
         return " or ".join(_PLAIN_WORDS.get(part.strip(), part.strip()) for part in found[1].split("|"))
 
     message = re.sub(r"`([^`]*)`", word, message)
-    return message[:1].lower() + message[1:]
+    return message if message[1:2].isupper() else message[:1].lower() + message[1:]

@@ -38,7 +38,7 @@ class Origin:
         if error.where:
             return error
         where = ": ".join(part for part in (self.locate(error.path), dotted(error.path)) if part)
-        return ConfigError(error.message, path=error.path, where=where)
+        return ConfigError(error.message, path=error.path, where=where, passing=error.passing)
 
 
 class SettingsError(ConfigError):

@@ -36,7 +36,10 @@ class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How much may be held at once; `headrace check` adds it all up."""
 
     limit: Annotated[
-        Size, Meta(description="Worst case that `headrace check` allows for what the process holds.")
+        Size,
+        Meta(
+            description="What the process may hold at worst; `headrace check` and `headrace run` refuse more."
+        ),
     ] = default(Size("1GB"))
     in_flight: Annotated[
         Size, Meta(description="Bytes read and not yet committed or refused, over all pipelines together.")

@@ -77,13 +77,14 @@ def read_table(plan: TablePlan) -> pl.DataFrame:
     for column in (*plan.keys, *plan.add.values()):
         if column not in frame.columns:
             have = suggest(column, frame.columns)
-            raise ConfigError(f"{plan.path.name} has no column {column!r}, {have}")
+            raise ConfigError(f"{plan.path.name} has no column {column!r}, {have}", passing=True)
     keys = []
     for index, column in enumerate(plan.keys):
         text = key_text(column, frame.schema[column])
         if text is None:
             raise ConfigError(
-                f"column {column!r} of {plan.path.name} is of type {frame.schema[column]}: not a key"
+                f"column {column!r} of {plan.path.name} is of type {frame.schema[column]}: not a key",
+                passing=True,
             )
         keys.append(text.alias(key_name(index)))
     table = frame.select(
@@ -111,9 +112,10 @@ def _read(plan: TablePlan) -> pl.DataFrame:
             null_values=list(plan.null_values),
         )
     except FileNotFoundError:
-        raise ConfigError(f"no table at {plan.path}") from None
+        raise ConfigError(f"no table at {plan.path}", passing=True) from None
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise ConfigError(f"cannot read {plan.path}: {' '.join(str(error).split())[:200]}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"cannot read {plan.path}: {reason}", passing=True) from None
 
 
 def _unique(table: pl.DataFrame, plan: TablePlan) -> pl.DataFrame:
@@ -131,5 +133,6 @@ def _unique(table: pl.DataFrame, plan: TablePlan) -> pl.DataFrame:
     shown = ", ".join(f"{name}={value}" for name, value in zip(plan.keys, key, strict=True))
     raise ConfigError(
         f"{plan.path.name} has {shown} twice, in rows {first + 1} and {second + 1}; "
-        "say duplicates: first or last if that is meant"
+        "say duplicates: first or last if that is meant",
+        passing=True,
     )

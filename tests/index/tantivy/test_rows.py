@@ -200,7 +200,9 @@ def test_undeclared_fields_reject_their_record_where_dynamic_is_strict(tmp_path:
         rows({"k": "a"}, {"k": "a", "x": 1}, {"a": {"b": "c", "d": 1}}, {"a": {"b": "c"}})
     )
     assert reasons(rejections) == [(1, "unknown_field"), (2, "unknown_field")]
-    assert rejections[1].detail == "expected a.d: no such field; found '1'"
+    assert rejections[1].detail == (
+        "expected only declared fields (dynamic: strict), not 'a.d' (did you mean 'a.b'?); found '1'"
+    )
 
 
 def test_a_record_with_a_field_of_ours_is_rejected(tmp_path: Path) -> None:

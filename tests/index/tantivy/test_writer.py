@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -313,3 +314,23 @@ def test_a_failure_anywhere_goes_back_to_the_last_commit_and_the_next_write_work
     made.commit()
     made.close()
     assert sources(tmp_path / "i") == [{"a": 0}, {"a": 1}]
+
+
+def test_a_record_that_is_read_again_replaces_what_a_part_of_it_became(tmp_path: Path) -> None:
+    """Also where the first attempt was killed before its commit; its neighbours stay."""
+    made = writer(tmp_path / "i", threads=1)
+    made.write(rows({"n": 1}, {"n": 2}))
+    made.commit()
+    again = rows({"n": 23}, {"n": 4}, first=1)
+    again = replace(again, raw=replace(again.raw, again=True))
+    made.write(again)
+    made.close()
+    assert sources(tmp_path / "i") == [{"n": 1}, {"n": 2}]
+    made.open()
+    made.write(again)
+    ledger = made.commit().ledgers["pipe", "p"]
+    made.write(again)  # a replay of what is committed
+    made.commit()
+    made.close()
+    assert sorted(documents(tmp_path / "i").values(), key=str) == [{"n": 1}, {"n": 23}, {"n": 4}]
+    assert ledger == Ledger(read=4, indexed=4)

@@ -130,3 +130,8 @@ def test_damaged_arrow_ends_no_process() -> None:
 def test_arrow_that_is_cut_off_is_refused(size: int) -> None:
     with pytest.raises(RequestError, match="Arrow"):
         admit.count("arrow", arrow()[:size], OPTIONS)
+
+
+def test_what_json_says_of_a_body_keeps_its_capitals() -> None:
+    with pytest.raises(RequestError, match="line 1: JSON is malformed: invalid character"):
+        admit.count("ndjson", b'{"a": nope}\n', OPTIONS)

@@ -87,6 +87,11 @@ def derived_id(key: PartitionKey) -> pl.Expr:
     )
 
 
+def derived_pattern(key: PartitionKey, record: int) -> str:
+    """What the derived ids of all rows of one record match."""
+    return f"{digest(key)}-{record}(-[0-9]+)?"
+
+
 def encoded() -> pl.Expr:
     return pl.col(SOURCE).str.encode("base64").alias(ENCODED)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Final
 
@@ -230,7 +231,11 @@ class RowFormat:
             inside = _declared_inside(name, self.schema.fields)
             if not inside and unknown[name].null_count() < unknown.height:
                 where = unknown[name].is_not_null()
-                yield _Refusal(where, "unknown_field", f"{name}: no such field", unknown[name])
+                # Few: a record has one that is near, and a detail is no place for hundreds of names.
+                known = get_close_matches(name, self.schema.fields, n=1)
+                near = f" (did you mean {known[0]!r}?)" if known else ""
+                expected = f"only declared fields (dynamic: strict), not {name!r}{near}"
+                yield _Refusal(where, "unknown_field", expected, unknown[name])
 
     @staticmethod
     def _reserved(user: pl.DataFrame) -> Iterator[_Refusal]:

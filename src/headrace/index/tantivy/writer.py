@@ -23,7 +23,7 @@ from headrace.index.tantivy.committed import Lookups, committed_documents
 from headrace.index.tantivy.feed import Poison, engine_refused, feed
 from headrace.index.tantivy.given import GIVEN, identified, unfit
 from headrace.index.tantivy.ledger import account, account_operations
-from headrace.index.tantivy.lines import derived_id, digest, line, sequence
+from headrace.index.tantivy.lines import derived_id, derived_pattern, digest, line, sequence
 from headrace.index.tantivy.opened import Opened
 from headrace.index.tantivy.options import Settings
 from headrace.index.tantivy.positions import PositionDocument
@@ -100,11 +100,22 @@ class Writer(Opened):
             position.record < current.position.record or position == current.position
         ):
             return []
+        again = batch.raw.again and committed <= batch.raw.first_record + 1
+        if again:  # it is not done yet, though its number is committed
+            committed = batch.raw.first_record
+            self._take_back(key, committed)
         rows, rejections = self._rows(batch, key, committed)
         if batch.raw.operations is None:
             return self._append(batch, key, rows, rejections, committed)
         fresh = batch.raw.operations.frame.filter(pl.col(RECORD) >= committed)
         return self._operate(batch, key, rows, rejections, fresh, committed)
+
+    def _take_back(self, key: PartitionKey, record: int) -> None:
+        """Delete what a part of this record became. Under a declared key, it is replaced by that."""
+        index, engine = self._ready()
+        if not self._format.key and self._seq:
+            pattern = derived_pattern(key, record)
+            engine.delete_documents_by_query(Query.regex_query(index.schema, ID, pattern))
 
     def _position(self, key: PartitionKey) -> PositionDocument:
         """Where a partition is, all that is written counted."""
@@ -150,7 +161,8 @@ class Writer(Opened):
         own += refused
         if refused:
             rows = rows.filter(~pl.col(RECORD).is_in([found.record for found in refused]))
-        self._advance(batch, account(batch, rows, own, committed), rows.height)
+        ledger = account(batch, rows, own, committed)
+        self._advance(batch, ledger, rows.height, named=batch.raw.again)
         return own
 
     def _operate(

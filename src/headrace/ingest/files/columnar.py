@@ -19,9 +19,13 @@ from headrace.ingest.files.compression import CHUNK, ByteStream
 from headrace.ingest.files.discover import Found
 from headrace.ingest.files.log import Reading
 from headrace.ingest.files.mark import HEAD, TAIL, Mark, Trail, digest
+from headrace.ingest.files.sniff import is_arrow_stream
 from headrace.ingest.formats import create
 from headrace.ingest.formats.base import Damaged
 from headrace.model import Position, RawBatch
+
+STREAM_BYTES: Final = 256 << 20
+"""Of an Arrow stream at most: there is no way to read one a piece at a time."""
 
 SAMPLE_ROWS: Final = 500  # enough to know how many bytes a row takes
 
@@ -55,7 +59,29 @@ def open_sheet(found: Found, kind: str, stream: ByteStream, *, packed: bool) -> 
         trail.offset = file.seek(0, 2)
         file.seek(max(0, trail.offset - TAIL))
         trail.tail = file.read(TAIL)
+    if is_arrow_stream(trail.head):
+        stream_path, packed_in = path, spool
+        spool = _as_file(stream_path, trail.offset)
+        path = Path(spool.name)
+        if packed_in is not None:
+            packed_in.close()
     return Sheet(path, kind, trail, cast("IO[bytes] | None", spool))
+
+
+def _as_file(path: Path, size: int) -> Any:
+    """An Arrow IPC stream, which can only be read from its start, as a temporary file of the file format."""
+    if size > STREAM_BYTES:
+        raise Damaged(
+            f"is an Arrow stream of {size:,} bytes, which is held whole, at most {STREAM_BYTES:,} of them; "
+            "write it in the file format, or as Parquet"
+        )
+    try:
+        frame = pl.read_ipc_stream(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise Damaged(f"Arrow stream cannot be read: {error}") from None
+    spool = tempfile.NamedTemporaryFile(prefix="headrace-")  # noqa: SIM115  closed with the sheet
+    frame.write_ipc(spool.name)
+    return spool
 
 
 class SheetLog:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from headrace.core.clock import Clock
 from headrace.core.errors import ConfigError
 from headrace.core.log import event
-from headrace.ingest.files.compression import CHUNK, ByteStream, PlainStream
+from headrace.ingest.files.compression import CHUNK, ByteStream, PlainStream, open_stream
 from headrace.ingest.files.discover import Found
 from headrace.ingest.files.mark import HEAD, Mark, Trail, digest
 from headrace.ingest.files.options import Settings
 from headrace.ingest.files.sniff import sniff
-from headrace.ingest.formats import COLUMNAR, create, splitter
+from headrace.ingest.files.winding import wind_to
+from headrace.ingest.formats import BY_LINES, COLUMNAR, create, splitter
 from headrace.ingest.formats.base import BOM, KEPT_BYTES, CsvLayout, Damaged, Hints, Splitter, TooLarge
 from headrace.ingest.formats.dialect import SAMPLE_RECORDS, infer
 from headrace.ingest.formats.split import CsvSplitter
@@ -29,6 +31,9 @@ SNIFFED: Final = 64 << 10
 INFERRED: Final = 1 << 20
 """Bytes a CSV file's layout is inferred from at most: 1,000 records of 1 kB."""
 
+
+ENOUGH: Final = 2
+"""Records, a header perhaps among them, whose types are told without the half one a file may end in."""
 
 COMPARED: Final = 64 << 10
 """Bytes of an unfinished line that are compared with the file before more is read."""
@@ -70,18 +75,25 @@ class TextLog:
         self._splitter: Splitter | None = None
         self._decoder: Decoder | None = None
         self._skipped: tuple[bytes, int] | None = None
+        self._half = 0
+        self._quoted = False
+        self._again = False
 
     def resume(self, record: int, mark: Mark, trail: Trail) -> None:
         """Go on after a mark that the stream was found to match; the stream stands behind it."""
         self.record = record
         self.trail = trail
         self.layout = mark.layout
+        self._half, self._quoted, self._again = mark.half, mark.quoted, mark.again
         if mark.format:
             self._begin(mark.format, dict(mark.splitter))
 
     def next(self) -> RawBatch | None:
         """The next batch; None if there is none for now. Raises Damaged after the last good record."""
         self._at_end = False
+        if self._half and not self._past_half():
+            self._nothing()
+            return None
         if self._splitter is None and not self._prepare():
             self._nothing()
             return None
@@ -114,6 +126,9 @@ class TextLog:
             layout=self.layout,
             splitter=dict(self._splitter.state) if self._splitter else {},
             ended=self.drained,
+            half=self._half,
+            quoted=self._quoted,
+            again=self._again,
         )
 
     def identity(self) -> tuple[int, int] | None:
@@ -186,15 +201,23 @@ class TextLog:
         # Large batches take what the last read brought beyond them: no copy is as cheap as none.
         window = self._buffer if most >= CHUNK else self._buffer[:most]
         final = self._final and len(window) == len(self._buffer)
+        by_lines = self.format in BY_LINES
+        half = 0
         try:
-            taken = self._splitter.take(window, final=final, limit=limit)
+            taken = self._splitter.take(window, final=final and not by_lines, limit=limit)
+            if final and by_lines and not taken.numbers:
+                taken = self._splitter.take(window, final=True, limit=limit)
+                half = taken.consumed
         except Damaged as damage:
             self._damage, self._at_end, self._buffer = damage, True, b""
             return None
         self._consume(taken.consumed)
         if taken.numbers:
             assert self._decoder is not None
-            return self._batch(taken.payload, taken.numbers, self._decoder)
+            if half:
+                ended = self._splitter.take(taken.payload + b"\n", final=False, limit=limit + 1)
+                self._quoted = not ended.numbers
+            return self._batch(taken.payload, taken.numbers, self._decoder, half=half)
         if len(window) - taken.consumed > limit:
             self._skipped = (self._buffer[:KEPT_BYTES], 0)
             return self._skip()
@@ -221,15 +244,46 @@ class TextLog:
         self._skipped = None
         limit = self._reading.settings.max_record_bytes
         where = f"{self.found.name}:{self.record + 1}"
-        return self._batch(head[: min(size, KEPT_BYTES)], 1, TooLarge(where, size, limit))
+        decoder = TooLarge(where, size, limit)
+        return self._batch(head[: min(size, KEPT_BYTES)], 1, decoder, half=size if end < 0 else 0)
 
     def _consume(self, size: int) -> None:
         with memoryview(self._buffer) as view:
             self.trail.advance(view[:size])
         self._buffer = self._buffer[size:]
 
-    def _batch(self, payload: bytes, numbers: int, decoder: Decoder) -> RawBatch:
+    def _past_half(self) -> bool:
+        """After a record that its file ended in: over its newline, or back before it if it goes on."""
+        self._fill(len(b"\r\n"))
+        if not self._buffer or (self._buffer == b"\r" and not self._quoted):
+            return False  # as it was, or about to be ended
+        for newline in (b"\n", b"\r\n"):
+            if self._buffer.startswith(newline) and not self._quoted:
+                self._half = 0
+                self._consume(len(newline))
+                return True
+        self._go_back()
+        return True
+
+    def _go_back(self) -> None:
+        """Read the last record again, as a whole; the first one together with all that was made of it."""
+        event(log.info, "files.record_went_on", file=self.found.name, record=self.record)
+        self.record -= 1
+        start = self.trail.offset - self._half if self.record else 0
+        if self.identity() is None:
+            self._stream.close()
+            self._stream = open_stream(Path(self.found.path), self.found.member)
+        trail = wind_to(self._stream, start)
+        if trail is None:
+            raise Damaged("was made shorter while it was read")
+        self.trail, self._buffer, self._at_end, self._damage = trail, b"", False, None
+        self._half, self._again = 0, True
+        if not start:  # its format, header and types were told from a part of them
+            self._splitter, self.layout, self.format = None, None, ""
+
+    def _batch(self, payload: bytes, numbers: int, decoder: Decoder, *, half: int = 0) -> RawBatch:
         first = self.record
+        again, self._again, self._half = self._again, False, half
         self.record += numbers
         waiting = self.remaining() if self.identity() is not None else len(self._buffer)
         self.drained = waiting == 0 and (self._at_end or self.identity() is not None)
@@ -242,6 +296,7 @@ class TextLog:
             size=len(payload),
             origin=self.found.name,
             accepted_at=self._reading.clock.time(),
+            again=again,
         )
 
     def _prepare(self) -> bool:
@@ -295,8 +350,10 @@ class TextLog:
     def _head_records(self, delimiter: str, quote: str | None) -> bytes:
         """The whole records in the buffer; all of it where there is not one, or nothing follows."""
         cut = CsvSplitter(delimiter, '"' if quote is None else quote)
-        final = self._at_end and not self.follow
-        return cut.take(self._buffer, final=final, limit=len(self._buffer)).payload or self._buffer
+        whole = cut.take(self._buffer, final=False, limit=len(self._buffer))
+        if whole.numbers < ENOUGH and self._at_end and not self.follow:
+            whole = cut.take(self._buffer, final=True, limit=len(self._buffer))
+        return whole.payload or self._buffer
 
     def _drop_header(self, layout: CsvLayout) -> None:
         skip = len(BOM) if self._buffer.startswith(BOM) else 0

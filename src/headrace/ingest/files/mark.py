@@ -27,6 +27,9 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     row_group: of Parquet: how many row groups are done; record counts the rows
     splitter:  the splitter's own state
     ended:     the file was read to its end
+    half:      bytes of the last record, where the file ended in it; 0 where it was terminated
+    quoted:    that half ended within quotes: a newline after it is a part of it
+    again:     the record after this place was read before, as such a half
     """
 
     path: str
@@ -42,6 +45,9 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     row_group: int = 0
     splitter: dict[str, Any] = {}
     ended: bool = False
+    half: int = 0
+    quoted: bool = False
+    again: bool = False
 
     def to_state(self) -> dict[str, Any]:
         state: dict[str, Any] = msgspec.to_builtins(self)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from headrace.ingest.files.columnar import Sheet, SheetLog, open_sheet
-from headrace.ingest.files.compression import CHUNK, ByteStream, PlainStream, open_stream
+from headrace.ingest.files.compression import PlainStream, open_stream
 from headrace.ingest.files.discover import Found
 from headrace.ingest.files.log import Reading, TextLog
-from headrace.ingest.files.mark import HEAD, TAIL, Mark, Trail, digest
+from headrace.ingest.files.mark import HEAD, Mark, digest
 from headrace.ingest.files.sniff import sniff
+from headrace.ingest.files.winding import exactly, wind
 from headrace.ingest.formats import COLUMNAR
 from headrace.ingest.formats.base import Damaged
 
@@ -98,7 +99,7 @@ class Roster:
         """A partition of which nothing was read yet can be had by whatever is at its path now."""
         known = self.own(found)
         if known is not None and not known.mark.offset:
-            return Assignment(found, known.partition)
+            return Assignment(found, known.partition, known if known.mark.again else None)
         return self.start(found)
 
     def _moved(self, found: Found, taken: set[str]) -> Assignment | None:
@@ -141,7 +142,7 @@ def first_bytes(found: Found) -> bytes:
     except (OSError, Damaged):
         return b""
     try:
-        return _exactly(stream, HEAD)
+        return exactly(stream, HEAD)
     except (OSError, Damaged):
         return b""
     finally:
@@ -156,7 +157,7 @@ def continues(found: Found, mark: Mark, *, quick: bool) -> bool:
         return False
     try:
         if quick and not isinstance(stream, PlainStream):
-            return digest(_exactly(stream, mark.head_size)) == mark.head
+            return digest(exactly(stream, mark.head_size)) == mark.head
         return wind(stream, mark) is not None
     except (OSError, Damaged):
         return False
@@ -164,40 +165,12 @@ def continues(found: Found, mark: Mark, *, quick: bool) -> bool:
         stream.close()
 
 
-def wind(stream: ByteStream, mark: Mark) -> Trail | None:
-    """Bring a fresh stream to the mark's offset; None if it is not the same file. Raises Damaged."""
-    trail = Trail()
-    if isinstance(stream, PlainStream) and stream.file.seekable():
-        trail.head = stream.file.read(min(HEAD, mark.offset))
-        start = stream.file.seek(max(0, mark.offset - TAIL))
-        trail.tail = _exactly(stream, mark.offset - start)
-        trail.offset = start + len(trail.tail)
-    else:
-        while trail.offset < mark.offset:
-            piece = stream.read(min(CHUNK, mark.offset - trail.offset))
-            if not piece:
-                return None
-            trail.advance(piece)
-    return trail if trail.matches(mark) else None
-
-
-def _exactly(stream: ByteStream, size: int) -> bytes:
-    pieces: list[bytes] = []
-    while size > 0:
-        piece = stream.read(size)
-        if not piece:
-            break
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
-
-
 def open_log(assignment: Assignment, reading: Reading, *, follow: bool = False) -> Log | None:
     """The log, standing where it is to go on; None if its content has changed. Raises OSError, Damaged."""
     found, known = assignment.found, assignment.known
     stream = open_stream(Path(found.path), found.member)
     try:
-        head = _exactly(stream, 8)
+        head = exactly(stream, 8)
         kind = reading.settings.format if reading.settings.format != "auto" else sniff(head, found.name)
         packed = not isinstance(stream, PlainStream)
     finally:

@@ -11,6 +11,7 @@ _BY_NAME = {
     ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "json",
     ".txt": "lines", ".log": "lines",
 }  # fmt: skip
+_LONGEST_SCHEMA = 1 << 28
 _COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz", ".zip")
 _DELIMITERS = b",\t;|"
 
@@ -19,7 +20,7 @@ def sniff(head: bytes, name: str) -> str:
     """The format of a file called `name` that starts with `head` (decompressed)."""
     if head.startswith(b"PAR1"):
         return "parquet"
-    if head.startswith(b"ARROW1"):
+    if head.startswith(b"ARROW1") or is_arrow_stream(head):
         return "arrow"
     text = head.removeprefix(BOM).lstrip()
     if text.startswith(b"["):
@@ -27,6 +28,12 @@ def sniff(head: bytes, name: str) -> str:
     if text.startswith(b"{"):
         return "ndjson" if _first_line_is_json(text) else "json"
     return _by_name(name) or ("csv" if _looks_delimited(text) else "lines")
+
+
+def is_arrow_stream(head: bytes) -> bool:
+    """Whether these first bytes are a marker that no text begins with, and a length of a first message."""
+    length = int.from_bytes(head[4:8], "little")
+    return head.startswith(b"\xff\xff\xff\xff") and 0 < length < _LONGEST_SCHEMA and length % 8 == 0
 
 
 def _first_line_is_json(text: bytes) -> bool:

@@ -10,6 +10,9 @@ from headrace.ingest.formats.base import CsvLayout, FormatOptions, Hints, Splitt
 from headrace.model import Decoder
 
 TEXT: Final = ("ndjson", "json", "csv", "lines")
+BY_LINES: Final = frozenset({"ndjson", "csv", "lines"})
+"""Whose records end at a newline, so that a file may end in one that is still being written."""
+
 COLUMNAR: Final = ("parquet", "arrow")
 NAMES: Final = (*TEXT, *COLUMNAR)
 

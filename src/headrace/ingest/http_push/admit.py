@@ -92,7 +92,7 @@ def _refused(reason: str) -> RequestError:
 
 
 def _lowered(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _excerpt(piece: bytes) -> str:

@@ -7,7 +7,13 @@ Readers see real ones only; at start, and after a rollback, all others are delet
 
 from __future__ import annotations
 
-from headrace.pipeline.deadletter.letter import DETAIL_CHARACTERS, ORIGINAL_BYTES, DeadLetter, letters
+from headrace.pipeline.deadletter.letter import (
+    DETAIL_CHARACTERS,
+    ORIGINAL_BYTES,
+    DeadLetter,
+    letters,
+    read_again,
+)
 from headrace.pipeline.deadletter.store import LIMIT, DeadLetters, DeadLettersFull, Settings
 from headrace.pipeline.deadletter.view import DeadLetterView
 
@@ -21,4 +27,5 @@ __all__ = [
     "DeadLettersFull",
     "Settings",
     "letters",
+    "read_again",
 ]

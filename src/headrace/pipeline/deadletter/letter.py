@@ -88,6 +88,12 @@ def _storable(text: str) -> str:
     return valid if len(valid) <= DETAIL_CHARACTERS else valid[: DETAIL_CHARACTERS - 1] + "…"
 
 
+def read_again(batch: Batch) -> tuple[str, str, int] | None:
+    """Pipeline, partition and number of a record whose letters, if there are any, were of a part of it."""
+    raw = batch.raw
+    return (batch.pipeline, raw.partition, raw.first_record) if raw.again else None
+
+
 def letters(batch: Batch, now: float) -> list[DeadLetter]:
     """The dead letters of a batch's rejections."""
     return [

@@ -121,16 +121,18 @@ class DeadLetters:
             self._pending = _pending(database)
         return deleted
 
-    def append(self, letters: Sequence[DeadLetter]) -> int:
+    def append(self, letters: Sequence[DeadLetter], read_again: tuple[str, str, int] | None = None) -> int:
         """Keep them, on disk when it returns; the same key again replaces. Returns how many were evicted.
+
+        All letters of the record that was `read_again` (pipeline, partition, number) are taken back first.
 
         Raises DeadLettersFull, and then nothing is kept. The limit may be passed by the letters of one
         batch, so that a batch with more of them than the limit is not stuck for ever.
         """
-        if not letters:
+        if not letters and read_again is None:
             return 0
         with self._lock:
-            evicted = self._store(letters)
+            evicted = self._store(letters, read_again)
             for letter in letters:
                 key = (letter.pipeline, letter.partition)
                 self._pending[key] = max(letter.record, self._pending.get(key, 0))
@@ -194,9 +196,12 @@ class DeadLetters:
         with self._reading() as database, transaction(database):
             yield database
 
-    def _store(self, letters: Sequence[DeadLetter]) -> int:
+    def _store(self, letters: Sequence[DeadLetter], read_again: tuple[str, str, int] | None) -> int:
         new = Counter(letter.pipeline for letter in letters)
         with self._writing() as database:
+            if read_again is not None:
+                taken_back = "DELETE FROM letter WHERE pipeline = ? AND partition = ? AND record = ?"
+                database.execute(taken_back, read_again)
             before = {
                 name: _kept(database, name)
                 for name, more in new.items()
