@@ -22,7 +22,7 @@ from headrace.core.metrics import Metrics
 from headrace.fields import Field, parse_field
 from headrace.index import tantivy
 from headrace.index.tantivy import store
-from headrace.infer import infer_fields
+from headrace.infer import infer_fields, without_declared
 from headrace.ingest import files
 from headrace.ingest._frame import FrameSource
 from headrace.ingest.base import Source, SourceContext
@@ -179,7 +179,8 @@ class Job:
             known = store.read_description(directory)
             fields, key = {**known.fields, **self._declared}, self._key or list(known.id)
         else:
-            fields, key = {**await self._inferred(), **self._declared}, self._key
+            inferred = without_declared(await self._inferred(), self._declared)
+            fields, key = {**inferred, **self._declared}, self._key
         self._fields = fields
         written = {name: to_builtins(field) for name, field in fields.items()}
         return IndexConfig(self.name, "tantivy", tantivy.Settings(fields=written, id=key or None))
@@ -189,7 +190,8 @@ class Job:
         if raw is None:
             return {}
         frames = (await anyio.to_thread.run_sync(raw.decoder.decode, raw)).frames
-        return infer_fields(max(frames, key=lambda frame: frame.height)) if frames else {}
+        texts = getattr(raw.decoder, "texts", ())
+        return infer_fields(max(frames, key=lambda frame: frame.height), texts) if frames else {}
 
     def _settings(self, config: IndexConfig) -> Settings:
         pipeline = PipelineConfig(
