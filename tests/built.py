@@ -76,10 +76,11 @@ def build(
     commit_every: int = 1000,
     positions: Mapping[tuple[str, str], int] | None = None,
     name: str = "things",
+    dynamic: str = "true",
 ) -> TantivyReader:
     """An index of these documents; `_id` is their own or their number, several commits are several segments."""
     declared = {label: parse_field(given) for label, given in fields.items()}
-    description = store.describe(name, declared, (), "true", engine.FIELD_LIMIT)
+    description = store.describe(name, declared, (), dynamic, engine.FIELD_LIMIT)
     directory.mkdir(parents=True, exist_ok=True)
     store.create(directory, description)
     index = store.open_engine(directory)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from headrace.core.registry import suggest
 from headrace.fields import Field, located, parse_field
 from headrace.index import tantivy
 from headrace.index.tantivy import store
-from headrace.infer import infer_fields
+from headrace.infer import infer_fields, without_declared
 from headrace.ingest import files
 from headrace.ingest._frame import FrameSource
 from headrace.ingest.base import Source, SourceContext
@@ -187,22 +187,26 @@ class Job:
     async def _index_config(self) -> IndexConfig:
         directory = index_directory(self.directory, self.name)
         is_new = not store.exists(directory)
-        frames = await self._first_records() if is_new or self._key or self._declared else ()
+        is_looked_at = is_new or self._key or self._declared
+        frames, texts = await self._first_records() if is_looked_at else ((), ())
         self._check_names([frame.schema for frame in frames])
         if not is_new:
             known = store.read_description(directory)
             fields, key = {**known.fields, **self._declared}, self._key or list(known.id)
         else:
-            fields, key = {**_inferred(frames), **self._declared}, self._key
+            inferred = without_declared(_inferred(frames, texts), self._declared)
+            fields, key = {**inferred, **self._declared}, self._key
         self._fields = fields
         written = {name: to_builtins(field) for name, field in fields.items()}
         return IndexConfig(self.name, "tantivy", tantivy.Settings(fields=written, id=key or None))
 
-    async def _first_records(self) -> Sequence[pl.DataFrame]:
+    async def _first_records(self) -> tuple[Sequence[pl.DataFrame], Collection[str]]:
+        """As frames, and the names of fields that are texts whatever they hold."""
         raw = await self._source.sample()
         if raw is None:
-            return ()
-        return (await anyio.to_thread.run_sync(raw.decoder.decode, raw)).frames
+            return (), ()
+        frames = (await anyio.to_thread.run_sync(raw.decoder.decode, raw)).frames
+        return frames, getattr(raw.decoder, "texts", ())
 
     def _check_names(self, schemas: Sequence[pl.Schema]) -> None:
         """Raises ConfigError for an id that would reject every record, or a field that cannot be there.
@@ -249,8 +253,8 @@ class Job:
         )
 
 
-def _inferred(frames: Sequence[pl.DataFrame]) -> dict[str, Field]:
-    return infer_fields(max(frames, key=lambda frame: frame.height)) if frames else {}
+def _inferred(frames: Sequence[pl.DataFrame], texts: Collection[str]) -> dict[str, Field]:
+    return infer_fields(max(frames, key=lambda frame: frame.height), texts) if frames else {}
 
 
 def _as_frame(records: object) -> pl.DataFrame | None:

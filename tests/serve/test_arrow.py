@@ -50,7 +50,8 @@ def test_a_page_is_a_frame_typed_by_the_mapping(client: TestClient) -> None:
     assert ARROW_TYPE == answer.headers["Content-Type"]
     assert "Headrace-Freshness" in answer.headers
     frame = _frame(answer.content)
-    assert ["_id", "_index", "_score", "n", "d", "tags", "f", "geo", "u"] == frame.columns
+    assert ["_id", "_index", "_score", "n", "d", "tags", "f", "geo", "u", "_source"] == frame.columns
+    assert DOCUMENTS == [json.loads(text) for text in frame["_source"]]
     assert [1, None, 3] == frame["n"].to_list()
     assert datetime(2024, 1, 1, microsecond=1, tzinfo=UTC) == frame["d"][0]
     assert pl.List(pl.String) == frame.schema["tags"]
@@ -101,3 +102,31 @@ def test_a_scan_that_cannot_be_answered_says_so_before_the_stream(client: TestCl
     assert 400 == client.post("/a/_scan", json={"query": {"nonsense": {}}}).status_code
     assert 400 == client.post("/a/_scan", json={"size": 1}).status_code
     assert 0 == _frame(client.post("/a/_scan", json={"query": {"match_none": {}}}).content).height
+
+
+def test_aggregations_are_refused_in_arrow_not_left_out(client: TestClient) -> None:
+    answer = client.post("/a/_search", json={"aggs": {"x": {"max": {"field": "n"}}}}, headers=ARROW)
+    assert 400 == answer.status_code
+    assert "[aggs] are answered as JSON only" in answer.json()["error"]["reason"]
+
+
+def test_a_page_has_the_values_that_a_coercing_field_is_indexed_with(tmp_path: Path) -> None:
+    fields = {name: {"type": name, "coerce": True} for name in ("integer", "float", "boolean")}
+    documents: list[dict[str, Any]] = [
+        {"integer": "5", "float": " 1.5", "boolean": "true"},
+        {"integer": 2.9},
+        {"integer": "x"},
+    ]
+    readers = Readers({"a": build(tmp_path, fields, [{"_id": str(n)} | d for n, d in enumerate(documents)])})
+    with TestClient(Starlette(routes=search.routes(readers))) as client:
+        frame = _frame(client.post("/a/_search", json={"sort": ["_doc"]}, headers=ARROW).content)
+    assert [5, 2, None] == frame["integer"].to_list()
+    assert [1.5, None, None] == frame["float"].to_list()
+    assert [True, None, None] == frame["boolean"].to_list()
+
+
+def test_a_part_of_the_source_is_all_that_a_page_has(client: TestClient) -> None:
+    body = {"sort": ["_doc"], "size": 1, "_source": ["n"], "fields": ["d"]}
+    frame = _frame(client.post("/a/_search", json=body, headers=ARROW).content)
+    assert ["_id", "_index", "_score", "n", "_source"] == frame.columns
+    assert '{"n":1}' == frame["_source"][0]

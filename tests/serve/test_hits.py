@@ -126,3 +126,10 @@ def test_what_cuts_a_search_short_is_accepted_and_cuts_nothing(client: TestClien
         answer["terminated_early"],
         answer["hits"]["total"]["value"],
     )
+
+
+def test_fields_are_read_from_the_whole_document_whatever_part_of_it_is_shown(client: TestClient) -> None:
+    body = {"sort": ["n"], "size": 1, "_source": ["k"], "fields": ["o.a"]}
+    (hit,) = _search(client, body)["hits"]["hits"]
+    assert {"o.a": [1, 2]} == hit["fields"]
+    assert {"k": "x"} == hit["_source"]

@@ -71,11 +71,15 @@ class Index(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One key of a sort: a field (or `_score`, `_doc`, `_seq`), its order, where missing values go."""
+    """One key of a sort: a field (or `_score`, `_doc`, `_seq`), its order, where missing values go.
+
+    unmapped: an index that can have no such field is sorted as if no document had it
+    """
 
     field: str
     descending: bool = False
     missing_last: bool = True
+    unmapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ documents as the text column `_source`.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,8 +20,10 @@ from starlette.responses import Response
 from headrace.core.errors import RequestError
 from headrace.fields import Field, FieldType
 from headrace.index.query import dates
+from headrace.index.query.scalars import is_number, number
 from headrace.index.query.source import values_at
 from headrace.index.query.zones import to_datetime
+from headrace.serve.hits import Shown
 from headrace.serve.responses import PRODUCT
 from headrace.serve.searches import Answered
 
@@ -39,18 +42,20 @@ def response(content: bytes, headers: Mapping[str, str]) -> Response:
     return Response(content, headers={**PRODUCT, **headers, "Content-Type": ARROW_TYPE})
 
 
-def page(answered: Answered, fields: Mapping[str, Field], *, source: bool = True) -> bytes:
-    """Hits as an IPC stream: `_id`, `_index`, `_score`, then the documents' fields, nested as structs."""
+def page(answered: Answered, fields: Mapping[str, Field], shown: Shown) -> bytes:
+    """Hits as an IPC stream: `_id`, `_index`, `_score`, the fields, nested as structs, and `_source`."""
     hits = answered.hits
     columns = [
         pl.Series("_id", [found.hit.id for found in hits], pl.String),
         pl.Series("_index", [found.index for found in hits], pl.String),
         pl.Series("_score", [found.hit.score for found in hits], pl.Float64),
     ]
-    if source:
-        rows = [msgspec.json.decode(found.hit.source) for found in hits]
+    if shown.source:
+        sources = [shown.part(found.hit.source) for found in hits]
+        rows = [msgspec.json.decode(source) for source in sources]
         names = dict.fromkeys(name for row in rows for name in row if not name.startswith("_"))
         columns += [_column(name, [row.get(name) for row in rows], fields) for name in names]
+        columns.append(pl.Series("_source", [source.decode() for source in sources], pl.String))
     return encoded(pl.DataFrame(columns))
 
 
@@ -136,6 +141,8 @@ _POLARS: Final[Mapping[FieldType, pl.DataType]] = {
 def _one(value: Any, field: Field) -> Any:
     if value is None:
         return None
+    if field.coerce:
+        value = _coerced(value, field.kind)
     match field.kind:
         case FieldType.DATE:
             return _moment(value, field)
@@ -150,6 +157,18 @@ def _one(value: Any, field: Field) -> Any:
             return value if is_whole and low <= value < high else None
         case _:
             return value if isinstance(value, str) else _text(value)
+
+
+def _coerced(value: Any, kind: FieldType) -> Any:
+    """A value as a coercing field has it: read from a text, an integer without its fraction."""
+    if kind is FieldType.BOOLEAN:
+        return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+    if kind not in (FieldType.INTEGER, FieldType.UNSIGNED, FieldType.FLOAT):
+        return value
+    if isinstance(value, str) and is_number(value.strip()):
+        value = number(value.strip())
+    whole = kind is not FieldType.FLOAT and isinstance(value, float) and math.isfinite(value)
+    return int(value) if whole else value
 
 
 def _moment(value: Any, field: Field) -> Any:

@@ -95,11 +95,14 @@ class Freshness:
         self._summaries: WeakKeyDictionary[View, Mapping[str, Any]] = WeakKeyDictionary()
         self._waiting = 0
 
-    async def parts(self, request: Request, resolve: Callable[[], Sequence[Named]]) -> list[Part]:
+    async def parts(
+        self, request: Request, resolve: Callable[[], Sequence[Named]], *, several: bool = False
+    ) -> list[Part]:
         """The named indexes at commits that cover the request's tokens, if it has any.
 
+        several: the request has searches of other indexes, too, which the tokens may be of
         Raises RequestError 504 when they do not in time, 503 when the server stops before they do, 404 or 400
-        for a token of an index that is gone."""
+        for a token of an index that is gone, or of none that is searched."""
         given = request.query_params.get("after") or request.headers.get(AFTER)
         wanted = tokens.decode(given) if given else []
         wait = request.query_params.get("timeout") if given else None
@@ -108,7 +111,10 @@ class Freshness:
         def look() -> tuple[list[Part], list[str], list[Stamped]]:
             stamped = self._stamped(wanted)  # before: a commit that comes meanwhile is seen as a newer one
             parts = parts_of(resolve())
-            return parts, self._behind(parts, wanted), stamped
+            behind = self._behind(parts, wanted)
+            if wanted and not several:
+                _check_searched(parts, wanted)
+            return parts, behind, stamped
 
         self._waiting += 1
         try:
@@ -220,6 +226,17 @@ class Freshness:
         if known is None:
             known = self._summaries[view] = _summary(view)
         return known
+
+
+def _check_searched(parts: Sequence[Part], wanted: Sequence[Token]) -> None:
+    searched = {part.name for part in parts}
+    if searched.isdisjoint(token.index for token in wanted):
+        written = ", ".join(sorted({token.index for token in wanted}))
+        reason = (
+            f"the token is of a write to [{written}], which is not among what is searched:"
+            f" [{', '.join(sorted(searched))}]; pass the token of a write to these"
+        )
+        raise RequestError(400, "illegal_argument_exception", reason)
 
 
 def _summary(view: View) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from headrace.fields import Field, FieldType
 from headrace.index.base import Hit, SortKey
 from headrace.index.query import dates, formats
 from headrace.index.query.bounds import hold
+from headrace.index.query.source import Patterns, filtered
 from headrace.serve.searches import Answered, Found
 from headrace.serve.typed import typed
 
@@ -33,6 +34,7 @@ class Wanted:
 class Shown:
     """What an answer tells beside the hits themselves.
 
+    parts:             what of `_source` is shown, where the hit has all of it for `fields`; None: as it is
     fields, docvalues: read from `_source`, flat, each a list
     sort_formats:      by place in the sort, for dates
     total:             how far the total counts; None for all, 0 for not at all
@@ -42,6 +44,7 @@ class Shown:
     """
 
     source: bool = True
+    parts: Patterns | None = None
     version: bool = False
     seq_no: bool = False
     fields: Sequence[Wanted] = ()
@@ -52,6 +55,10 @@ class Shown:
     terminated: bool = False
     hide_sort: bool = False
     typed: Mapping[str, Any] | None = None
+
+    def part(self, source: bytes) -> bytes:
+        """What is shown of a hit's `_source`."""
+        return source if self.parts is None else filtered(source, self.parts)
 
 
 Declared = Mapping[str, Mapping[str, Field]]
@@ -101,7 +108,7 @@ def hit_body(found: Found, shown: Shown, declared: Mapping[str, Field]) -> dict[
         body |= {"_seq_no": hit.seq, "_primary_term": 1}
     body["_score"] = hit.score
     if shown.source:
-        body["_source"] = msgspec.Raw(hit.source)
+        body["_source"] = msgspec.Raw(shown.part(hit.source))
     if shown.fields or shown.docvalues:
         body["fields"] = _fields(hit, shown, declared)
     if hit.highlight:

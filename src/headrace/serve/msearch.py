@@ -102,7 +102,7 @@ async def _search(
     wanted, shown = requests.parsed(given, url), requests.shown(given, url)
     merged = {**request.query_params, **options}
     expression = _expression(options, request)
-    parts = await reads.fresh.parts(request, lambda: reads.named(expression, merged))
+    parts = await reads.fresh.parts(request, lambda: reads.named(expression, merged), several=True)
     seen.update({part.name: part for part in parts})
     found = await reads.search(parts, wanted)
     took = round((time.perf_counter() - started) * 1000)

@@ -88,11 +88,13 @@ class Reads:
         if arrow.is_accepted(request):
             if "suggest" in more:
                 requests.fail("[suggest] is answered as JSON only")
+            if answered.aggregations is not None:
+                requests.fail("[aggs] are answered as JSON only; ask for them without Arrow in [Accept]")
             named = {
                 f"Headrace-{name.strip('_').title().replace('_', '-')}": value for name, value in more.items()
             }
             fields = {name: field for part in parts for name, field in part.view.fields.items()}
-            content = await in_thread(lambda: arrow.page(answered, fields, source=shown.source))
+            content = await in_thread(lambda: arrow.page(answered, fields, shown))
             return arrow.response(content, headers | named)
         took = round((time.perf_counter() - started) * 1000)
         body = answer_body(answered, took, shown, declared(parts))

@@ -10,12 +10,13 @@ from starlette.requests import Request
 
 from headrace.core.errors import RequestError
 from headrace.core.registry import suggest
-from headrace.index.base import SearchRequest, SortKey
+from headrace.index.base import SearchRequest
 from headrace.index.query.formats import formats
 from headrace.serve.bodies import Body
 from headrace.serve.given import check_format, check_times, seconds
 from headrace.serve.hits import Shown, Wanted, sort_formats
 from headrace.serve.lists import few, list_of
+from headrace.serve.sorts import given_formats, sort_keys, sort_parameter
 
 COMMON: Final = frozenset(
     {"pretty", "human", "filter_path", "error_trace", "format", "source", "source_content_type"}
@@ -139,9 +140,9 @@ def parsed(
         query=query_of(parameters, body),
         start=whole(body.get("from", parameters.get("from", 0)), "from"),
         size=whole(body.get("size", parameters.get("size", 10)), "size"),
-        sort=sort_keys(body["sort"]) if "sort" in body else _sort_parameter(parameters.get("sort")),
+        sort=sort_keys(body["sort"]) if "sort" in body else sort_parameter(parameters.get("sort")),
         search_after=_search_after(body),
-        source=_source(body, parameters),
+        source=True if _reads_whole(body, parameters) else _source(body, parameters),
         highlight=_object(body, "highlight"),
         aggregations=_aggregations(body),
         count=total not in (False, "false"),
@@ -215,17 +216,18 @@ def shown(body: Mapping[str, Any], parameters: Mapping[str, str]) -> Shown:
         source = any(wanted.pattern in ("*", "_source") for wanted in stored)
     stored = [wanted for wanted in stored if wanted.pattern not in ("*", "_source", "_none_")]
     columns = body.get("docvalue_fields", list_of(parameters.get("docvalue_fields")))
-    sort = sort_keys(body["sort"]) if "sort" in body else _sort_parameter(parameters.get("sort"))
+    sort = sort_keys(body["sort"]) if "sort" in body else sort_parameter(parameters.get("sort"))
     whether = {name: body.get(name, parameters.get(name)) for name in ("version", "seq_no_primary_term")}
     groups = [field] if (field := _collapse(body)) is not None else []
     terminate = body.get("terminate_after", parameters.get("terminate_after", 0))
     return Shown(
         source=source is not False,
+        parts=source if isinstance(source, tuple) and _reads_whole(body, parameters) else None,
         version=flag(whether["version"], "version"),
         seq_no=flag(whether["seq_no_primary_term"], "seq_no_primary_term"),
         fields=[*_wanted([*_fields(body), *groups], "fields"), *stored],
         docvalues=_wanted(columns, "docvalue_fields"),
-        sort_formats=sort_formats(sort, _sort_formats(body.get("sort"))),
+        sort_formats=sort_formats(sort, given_formats(body.get("sort"))),
         total=_tracked(body.get("track_total_hits", parameters.get("track_total_hits", True))),
         total_as_int=flag(parameters.get("rest_total_hits_as_int"), "rest_total_hits_as_int"),
         terminated=whole(terminate, "terminate_after") > 0,
@@ -271,19 +273,6 @@ def _wanted(given: Any, name: str) -> list[Wanted]:
     return found
 
 
-def _sort_formats(given: Any) -> dict[int, str]:
-    entries = [
-        (name, options)
-        for entry in (given if isinstance(given, list) else [given])
-        for name, options in (entry.items() if isinstance(entry, dict) else [(entry, None)])
-    ]
-    return {
-        place: str(options["format"])
-        for place, (_, options) in enumerate(entries)
-        if isinstance(options, dict) and options.get("format")
-    }
-
-
 def whole(value: Any, name: str) -> int:
     try:
         return int(value)
@@ -311,6 +300,12 @@ def _source(body: Mapping[str, Any], parameters: Mapping[str, str]) -> Any:
     return source_parameters(parameters)
 
 
+def _reads_whole(body: Mapping[str, Any], parameters: Mapping[str, str]) -> bool:
+    """Whether other values of a hit than those of the wanted part of `_source` are asked for."""
+    names = ("fields", "docvalue_fields", "stored_fields", "collapse")
+    return any(body.get(name) or parameters.get(name) for name in names)
+
+
 def source_parameters(parameters: Mapping[str, str]) -> bool | tuple[tuple[str, ...], tuple[str, ...]]:
     """`_source`, `_source_includes` and `_source_excludes` of a URL."""
     includes = list_of(parameters.get("_source_includes"))
@@ -335,51 +330,3 @@ def parse_source(given: Any) -> bool | tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _names(given: Any) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(str(name) for name in given)
-
-
-def _sort_parameter(text: str | None) -> tuple[SortKey, ...]:
-    """`a:desc,b` of a URL."""
-    keys = []
-    for entry in list_of(text):
-        name, _, order = entry.rpartition(":") if entry.endswith((":asc", ":desc")) else (entry, "", "")
-        keys.append(_key(name, order or None, None))
-    return tuple(keys)
-
-
-def sort_keys(given: Any) -> tuple[SortKey, ...]:
-    """The `sort` of a body: names, `{name: order}`, `{name: {order, missing}}`. Raises RequestError."""
-    keys: list[SortKey] = []
-    for entry in given if isinstance(given, list) else [given]:
-        if isinstance(entry, str):
-            keys += _sort_parameter(entry) if entry.endswith((":asc", ":desc")) else [_key(entry, None, None)]
-        elif isinstance(entry, dict):
-            keys += [_sort_entry(name, options) for name, options in entry.items()]
-        else:
-            fail(f"a sort key is a name or an object, found [{entry}]", "parsing_exception")
-    return tuple(keys)
-
-
-def _sort_entry(name: str, options: Any) -> SortKey:
-    if isinstance(options, str):
-        return _key(name, options, None)
-    if not isinstance(options, dict):
-        fail(f"the sort on [{name}] is an order or an object, found [{options}]", "parsing_exception")
-    for option in options:
-        if option not in ("order", "missing", "unmapped_type", "mode", "format"):
-            fail(
-                f"the sort on [{name}] has no option [{option}]; have: format, missing, order",
-                "parsing_exception",
-            )
-    descending = str(options.get("order", "desc" if name == "_score" else "asc")).lower() == "desc"
-    if options.get("mode") not in (None, "max" if descending else "min"):
-        fail(f"the sort on [{name}] supports [mode] only as {'max' if descending else 'min'}")
-    return _key(name, options.get("order"), options.get("missing"))
-
-
-def _key(name: str, order: Any, missing: Any) -> SortKey:
-    order = str(order or ("desc" if name == "_score" else "asc")).lower()
-    if order not in ("asc", "desc"):
-        fail(f"the sort order of [{name}] is asc or desc, found [{order}]")
-    if missing not in (None, "_first", "_last"):
-        fail(f"[missing] of the sort on [{name}] is _first or _last, found [{missing}]")
-    return SortKey(name, order == "desc", missing != "_first")

@@ -65,15 +65,23 @@ class EngineSchema:
     schema:  as built; queries use `index.schema`, which has the precision of dates as patched
     fields:  all declared ones, as declared
     columns: those with an engine field of their own; the others live in the dynamic pair
+    open:    whether documents may bring undeclared fields
     """
 
     schema: tantivy.Schema
     fields: Mapping[str, Field]
     columns: Mapping[str, str] = field(default_factory=dict)
+    open: bool = True
 
     def engine_name(self, name: str) -> str:
         """The engine's name of a declared field with a column; KeyError if it has none."""
         return self.columns[name]
+
+    def may_have(self, name: str) -> bool:
+        """Whether a document may have values under a path, declared or not."""
+        parts = name.removesuffix(".keyword").split(".")
+        paths = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+        return self.open or name in self.fields or any(path in self.fields for path in paths)
 
     def in_dynamic(self, name: str) -> bool:
         """Whether all values of a field live in the dynamic pair (undeclared, `json`, beyond the limit)."""
@@ -105,7 +113,12 @@ class EngineSchema:
         )
 
 
-def build(fields: Mapping[str, Field], *, field_limit: int = FIELD_LIMIT) -> EngineSchema:
+def build(
+    fields: Mapping[str, Field],
+    *,
+    field_limit: int = FIELD_LIMIT,
+    open: bool = True,  # noqa: A002 (as an index is)
+) -> EngineSchema:
     """The engine schema of declared fields. Raises ConfigError for a reserved name or unknown analyzer."""
     builder = SchemaBuilder()
     _add_hidden(builder)
@@ -117,7 +130,7 @@ def build(fields: Mapping[str, Field], *, field_limit: int = FIELD_LIMIT) -> Eng
         _check(name, declared, fields)
         if name in columns:
             _add(builder, columns[name], declared)
-    return EngineSchema(builder.build(), MappingProxyType(dict(fields)), MappingProxyType(columns))
+    return EngineSchema(builder.build(), MappingProxyType(dict(fields)), MappingProxyType(columns), open)
 
 
 def engine_name(name: str) -> str:

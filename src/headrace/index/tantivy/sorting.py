@@ -70,7 +70,8 @@ def walk(
     """Places in order, from after the given keys on; `page` is how many will be wanted, more may come."""
     ordered = complete(keys)
     targets = [resolve(snapshot, key.field) for key in ordered]
-    for target in targets:
+    for key, target in zip(ordered, targets, strict=True):
+        _check_mapped(snapshot, key, target)
         on_one_line(snapshot, target, "a sort")
     request = _request(ordered, targets, min(max(page, 1), LARGEST_PAGE))
     if after is not None:
@@ -78,6 +79,17 @@ def walk(
     if after is None and (near := _first_page(snapshot, query, ordered[0], targets[0], page)):
         yield from _buckets(snapshot, near, request, ordered, targets)
     yield from _buckets(snapshot, query, request, ordered, targets)
+
+
+def _check_mapped(snapshot: Snapshot, key: SortKey, target: Target) -> None:
+    """Refuse, as Elasticsearch does, a field that no document of the index can have."""
+    if target.column is None and not key.unmapped and not snapshot.fields.may_have(target.path):
+        raise RequestError(
+            400,
+            "query_shard_exception",
+            f"No mapping found for [{key.field}] in order to sort on; give its [unmapped_type], or one of:"
+            f" {', '.join(snapshot.fields.columns) or 'no field is declared'}",
+        )
 
 
 def _buckets(

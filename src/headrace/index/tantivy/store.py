@@ -43,7 +43,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def schema(self) -> EngineSchema:
-        return build(self.fields, field_limit=self.field_limit)
+        return build(self.fields, field_limit=self.field_limit, open=self.dynamic == "true")
 
 
 class _Versioned(msgspec.Struct):

@@ -35,6 +35,7 @@ class Target:
     source:   its path in documents, where that is another's (a multi-field)
     normalizer: what was done to its values, and so has to be done to those that are asked for
     ignore_above, coerce: what else was done to them
+    whole: of text: the keyword field with its whole values, where there is one
     beside: the values of a declared field that did not fit it, and live in the dynamic pair: the type that
         those asked for must be comparable with; JSON where they do not fit it either
     """
@@ -49,6 +50,7 @@ class Target:
     normalizer: str | None = None
     ignore_above: int | None = None
     coerce: bool = False
+    whole: str | None = None
     beside: FieldType | None = None
 
     def values(self, found: Sequence[Any]) -> list[Any]:
@@ -106,7 +108,7 @@ class Target:
                 400,
                 "illegal_argument_exception",
                 f"field [{self.name}] of type [text] can be searched, but neither sorted nor aggregated; "
-                "declare a keyword field beside it",
+                + (f"use [{self.whole}]" if self.whole else "declare a keyword field beside it"),
             )
         return self.column
 
@@ -160,7 +162,14 @@ def _declared(fields: engine.EngineSchema, name: str, path: str) -> Target:
         normalizer=declared.normalizer,
         ignore_above=declared.ignore_above,
         coerce=declared.coerce,
+        whole=_whole(fields, path) if declared.kind is FieldType.TEXT else None,
     )
+
+
+def _whole(fields: engine.EngineSchema, path: str) -> str | None:
+    """The keyword field that has the whole values of a text."""
+    inner = (name for name, field in fields.fields.items() if field.of == path)
+    return next((name for name in inner if fields.fields[name].kind is FieldType.KEYWORD), None)
 
 
 def _coerced(value: Any, kind: FieldType) -> Any:

@@ -12,6 +12,7 @@ from headrace.model import RECORD, Decoded, RawBatch, Rejection
 class LinesDecoder:
     def __init__(self, options: FormatOptions) -> None:
         self._field = options.message_field
+        self.texts = (self._field,)
         self._replace = options.invalid_utf8 == "replace"
 
     def decode(self, raw: RawBatch) -> Decoded:

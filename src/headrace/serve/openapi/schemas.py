@@ -228,7 +228,11 @@ WRITTEN: Final = an_object(
     forced_refresh=FLAG,
 )
 _ITEM: Final = an_object(
-    _index=TEXT, _id=TEXT, status=WHOLE, result=TEXT, error=an_object(type=TEXT, reason=TEXT)
+    _index=TEXT,
+    _id={"type": ["string", "null"]},
+    status=WHOLE,
+    result=TEXT,
+    error=an_object(type=TEXT, reason=TEXT),
 )
 _TARGET: Final = an_object(_index=TEXT, _id=TEXT, if_seq_no=WHOLE, if_primary_term=WHOLE, require_alias=FLAG)
 ACTION: Final[Schema] = {
