@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -107,6 +109,34 @@ async def test_the_same_names_are_coroutines_in_aio(tmp_path: Path) -> None:
     async with await headrace.aio.open(tmp_path) as index:
         assert (await index.search("flight:UA1")).total == 1
         assert await index.get("none") is None
+        assert (await index.answer({"size": 0}))["hits"]["total"]["value"] == 4
+
+
+def test_aio_lacks_no_name() -> None:
+    """Whoever imports only `headrace` has it, too."""
+    assert set(headrace.__all__) - {"__version__", "aio"} == set(headrace.aio.__all__)
+    methods = {name for name in vars(headrace.Index) if not name.startswith("_")}
+    assert methods == {name for name in vars(headrace.aio.Index) if not name.startswith("_")} - {"summary"}
+    found = subprocess.run(
+        [sys.executable, "-c", "import headrace; print(headrace.aio.open.__name__)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "open\n"
+
+
+@pytest.mark.anyio
+async def test_a_configuration_is_run_beside_others_in_a_loop(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_text('{"n": 1}\n{"n": 2}\n')
+    config = tmp_path / "headrace.yaml"
+    config.write_text(
+        "data_dir: data\ndisk_reserve: 1MB\nindexes: { i: { type: tantivy } }\n"
+        "pipelines: { p: { source: { type: files, paths: [a.ndjson] }, index: i } }\n"
+    )
+    await headrace.aio.run(config, once=True)
+    async with await headrace.aio.open(tmp_path / "data") as index:
+        assert await index.count() == 2
 
 
 def test_opening_what_is_not_there_says_what_to_do(tmp_path: Path) -> None:

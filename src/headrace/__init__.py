@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from headrace import aio
     from headrace.api import Index, Summary, index, open, run  # noqa: A004
     from headrace.result import Result
 
 __version__ = "0.1.0"
 
-__all__ = ["Index", "Result", "Summary", "__version__", "index", "open", "run"]
+__all__ = ["Index", "Result", "Summary", "__version__", "aio", "index", "open", "run"]
 
 
 def __getattr__(name: str) -> object:
@@ -37,8 +38,8 @@ def __getattr__(name: str) -> object:
         from headrace.result import Result
 
         return Result
-    if name == "index":
-        return importlib.import_module("headrace.index")
+    if name in {"aio", "index"}:
+        return importlib.import_module(f"headrace.{name}")
     if name in {"Index", "Summary", "open", "run"}:
         from headrace import api
 

@@ -10,15 +10,18 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from anyio.to_thread import run_sync
 
 from headrace import api
+from headrace.api import Summary
+from headrace.result import Result
 
 if TYPE_CHECKING:
     from headrace.model import Json
-    from headrace.result import Result
+
+__all__ = ["Index", "Result", "Summary", "index", "open", "run"]
 
 
 async def index(
@@ -40,6 +43,21 @@ async def open(where: str | Path, *, name: str | None = None, key: str | None = 
     return Index(await run_sync(partial(api.open, where, name=name, key=key)))
 
 
+async def run(config: str | Path, *, role: str = "ingester", once: bool = False) -> None:
+    """See `headrace.run`. In the main thread, since signals stop it; a cancellation stops it at once."""
+    from headrace.settings import load
+
+    settings = await run_sync(load, config)
+    if role == "server":
+        from headrace.services.server import run_server
+
+        await run_server(settings)
+        return
+    from headrace.services.ingester import run_ingester
+
+    await run_ingester(settings, until_finished=once)
+
+
 class Index:
     """See `headrace.Index`."""
 
@@ -47,13 +65,16 @@ class Index:
         self._opened = opened
 
     @property
-    def summary(self) -> api.Summary | None:
+    def summary(self) -> Summary | None:
         return self._opened.summary
 
     async def search(
         self, query: str | Mapping[str, Json] | None = None, *, size: int = 10, sort: str | Sequence[str] = ()
     ) -> Result:
         return await run_sync(partial(self._opened.search, query, size=size, sort=sort))
+
+    async def answer(self, body: Mapping[str, Json]) -> Mapping[str, Any]:
+        return await run_sync(self._opened.answer, body)
 
     async def count(self, query: str | None = None) -> int:
         return await run_sync(self._opened.count, query)

@@ -37,9 +37,7 @@ class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     limit: Annotated[
         Size,
-        Meta(
-            description="What the process may hold at worst; `headrace check` and `headrace run` refuse more."
-        ),
+        Meta(description="Worst case of what the process holds; `headrace check` and `run` refuse more."),
     ] = default(Size("1GB"))
     in_flight: Annotated[
         Size, Meta(description="Bytes read and not yet committed or refused, over all pipelines together.")
