@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from built import Readers, build
 from headrace.serve import search
 
-DOCUMENTS = [{"n": 2, "j": {"x": 1}}, {"n": 1}]
+DOCUMENTS: list[dict[str, object]] = [{"n": 2, "j": {"x": 1}}, {"n": 1}]
 
 
 @pytest.fixture

@@ -156,15 +156,15 @@ def _changes(before: pl.DataFrame, after: pl.DataFrame) -> list[pl.Series]:
         new = after[name]
         if type(new.dtype) is not type(old.dtype):
             new = after.select(plain(named(name), new.dtype).alias(name)).to_series()
-        if _is_deep(old.dtype) or _is_deep(new.dtype):
+        if is_deep(old.dtype) or is_deep(new.dtype):
             found.append(old.is_not_null() | new.is_not_null())
         elif not new.equals(old, check_dtypes=True):
             found.append(new.ne_missing(old) if _alike(new, old) else old.is_not_null() | new.is_not_null())
     return found
 
 
-def _is_deep(dtype: pl.DataType) -> bool:
-    """Whether values are nested so deep that comparing them takes for ever: twice as long with each level."""
+def is_deep(dtype: pl.DataType) -> bool:
+    """Whether values are nested so deep that to walk them takes for ever: twice as long with each level."""
     inside = [dtype]
     for _ in range(COMPARED_LEVELS):
         inside = [part for each in inside for part in _parts(each)]
