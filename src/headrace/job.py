@@ -19,7 +19,7 @@ from headrace.core.errors import ConfigError
 from headrace.core.health import Health
 from headrace.core.lock import RoleLock
 from headrace.core.metrics import Metrics
-from headrace.fields import Field, parse_field
+from headrace.fields import Field, hints_of, parse_field
 from headrace.index import tantivy
 from headrace.index.tantivy import store
 from headrace.infer import infer_fields, without_declared
@@ -169,7 +169,12 @@ class Job:
         except ValidationError as error:
             raise ConfigError(f"options of the files source: {error}") from None
         context = SourceContext(
-            PIPELINE, Path.cwd(), self._clock, {}, capacities.BATCH_BYTES, data_dir=self.directory
+            PIPELINE,
+            Path.cwd(),
+            self._clock,
+            hints_of(self._declared),
+            capacities.BATCH_BYTES,
+            data_dir=self.directory,
         )
         return files.create(settings, context)
 
