@@ -112,7 +112,11 @@ def test_aggregations_are_refused_in_arrow_not_left_out(client: TestClient) -> N
 
 def test_a_page_has_the_values_that_a_coercing_field_is_indexed_with(tmp_path: Path) -> None:
     fields = {name: {"type": name, "coerce": True} for name in ("integer", "float", "boolean")}
-    documents: list[dict[str, object]] = [{"integer": "5", "float": " 1.5", "boolean": "true"}, {"integer": 2.9}, {"integer": "x"}]
+    documents: list[dict[str, object]] = [
+        {"integer": "5", "float": " 1.5", "boolean": "true"},
+        {"integer": 2.9},
+        {"integer": "x"},
+    ]
     readers = Readers({"a": build(tmp_path, fields, documents)})
     with TestClient(Starlette(routes=search.routes(readers))) as client:
         frame = _frame(client.post("/a/_search", json={"sort": ["_doc"]}, headers=ARROW).content)
