@@ -22,7 +22,7 @@ from headrace.core.lock import RoleLock
 from headrace.core.log import event
 from headrace.core.metrics import Metrics
 from headrace.core.registry import suggest
-from headrace.fields import Field, located, parse_field
+from headrace.fields import Field, hints_of, located, parse_field
 from headrace.index import tantivy
 from headrace.index.tantivy import store
 from headrace.infer import infer_fields, without_declared
@@ -180,7 +180,12 @@ class Job:
             told = "; ".join(f"{dotted(one.path)}: {one.message}" for one in error.problems)
             raise ConfigError(f"options of the files source: {told}") from None
         context = SourceContext(
-            PIPELINE, Path.cwd(), self._clock, {}, capacities.BATCH_BYTES, data_dir=self.directory
+            PIPELINE,
+            Path.cwd(),
+            self._clock,
+            hints_of(self._declared),
+            capacities.BATCH_BYTES,
+            data_dir=self.directory,
         )
         return files.create(settings, context)
 

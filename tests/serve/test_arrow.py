@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -113,12 +112,12 @@ def test_aggregations_are_refused_in_arrow_not_left_out(client: TestClient) -> N
 
 def test_a_page_has_the_values_that_a_coercing_field_is_indexed_with(tmp_path: Path) -> None:
     fields = {name: {"type": name, "coerce": True} for name in ("integer", "float", "boolean")}
-    documents: list[dict[str, Any]] = [
+    documents: list[dict[str, object]] = [
         {"integer": "5", "float": " 1.5", "boolean": "true"},
         {"integer": 2.9},
         {"integer": "x"},
     ]
-    readers = Readers({"a": build(tmp_path, fields, [{"_id": str(n)} | d for n, d in enumerate(documents)])})
+    readers = Readers({"a": build(tmp_path, fields, documents)})
     with TestClient(Starlette(routes=search.routes(readers))) as client:
         frame = _frame(client.post("/a/_search", json={"sort": ["_doc"]}, headers=ARROW).content)
     assert [5, 2, None] == frame["integer"].to_list()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -13,7 +12,7 @@ from starlette.testclient import TestClient
 from built import Readers, build
 from headrace.serve import search
 
-DOCUMENTS: list[dict[str, Any]] = [{"n": 2, "j": {"x": 1}}, {"n": 1}]
+DOCUMENTS: list[dict[str, object]] = [{"n": 2, "j": {"x": 1}}, {"n": 1}]
 
 
 @pytest.fixture

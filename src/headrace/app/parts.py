@@ -17,6 +17,7 @@ from headrace.core.health import Health
 from headrace.core.metrics import Metrics
 from headrace.core.registry import kind
 from headrace.core.retry import RetryPolicy
+from headrace.fields import hints_of
 from headrace.index.base import Index, IndexContext
 from headrace.ingest.base import Source, SourceContext
 from headrace.layout import columns_file, dead_letter_file, index_directory
@@ -70,7 +71,7 @@ def make_source(
     config: PipelineConfig, settings: Settings, index: Index, clock: Clock, *, once: bool = False
 ) -> Source:
     """The source of a pipeline, not opened; `once` for a single pass over what there is."""
-    hints = {name: field.dtype for name, field in index.fields.items() if field.dtype is not None}
+    hints = hints_of(index.fields)
     context = SourceContext(
         config.name, settings.base, clock, hints, config.batch_bytes, once, data_dir=settings.data_dir
     )

@@ -18,6 +18,7 @@ from headrace.app.parts import Parts, make_index, make_source
 from headrace.catalogue.entry import Building, Made, folder_of
 from headrace.core.errors import Fatal
 from headrace.core.registry import kind
+from headrace.fields import hints_of
 from headrace.index.base import Index, Reader
 from headrace.ingest import formats
 from headrace.ingest.base import Source
@@ -90,7 +91,7 @@ class Regeneration:
             if not found:
                 return
             [(partition, position)] = found
-            hints = {name: field.dtype for name, field in index.fields.items() if field.dtype is not None}
+            hints = hints_of(index.fields)
             rows = view.scan(None, COPY_ROWS)
             while (frame := await anyio.to_thread.run_sync(next, rows, None)) is not None:
                 await self._write(index, self._copied(frame, partition, hints))

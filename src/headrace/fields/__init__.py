@@ -15,6 +15,7 @@ from headrace.fields.declared import (
     parse_field,
     parse_fields,
 )
+from headrace.fields.hints import Hints, hints_of
 
 __all__ = [
     "ELASTICSEARCH_NAMES",
@@ -26,8 +27,10 @@ __all__ = [
     "POLARS_TYPES",
     "Field",
     "FieldType",
+    "Hints",
     "cast",
     "from_iso",
+    "hints_of",
     "located",
     "named",
     "parse_field",

@@ -253,3 +253,19 @@ def test_a_name_that_could_be_a_pattern_is_only_a_name(name: str, tmp_path: Path
     with headrace.index(pl.DataFrame([row]), into=tmp_path) as index:
         (hit,) = index.search("*").hits
         assert msgspec.json.decode(hit.source) == row
+
+
+def test_no_object_gets_keys_of_its_neighbours(tmp_path: Path) -> None:
+    """A frame has them as nulls; in a list a null is a value."""
+    frame = pl.DataFrame(
+        {
+            "it": [[{"p": 1}, {"sku": "x"}], [{"sku": '":null'}]],
+            "o": [{"a": 1, "b": None}, {"a": None, "b": [1, None]}],
+        }
+    )
+    with headrace.index(frame, into=tmp_path) as index:
+        hits = index.search("*", sort="_doc").hits
+    assert [msgspec.json.decode(hit.source) for hit in hits] == [
+        {"it": [{"p": 1}, {"sku": "x"}], "o": {"a": 1}},
+        {"it": [{"sku": '":null'}], "o": {"b": [1, None]}},
+    ]

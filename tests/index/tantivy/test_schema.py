@@ -15,6 +15,7 @@ from tantivy import FieldType, Query
 from headrace.core.errors import ConfigError, StoreError
 from headrace.fields import Field, parse_field
 from headrace.index.tantivy import analysis, schema, store
+from headrace.index.tantivy.isodates import is_iso_date
 from headrace.index.tantivy.positions import count
 from writing import matches, rows, searcher, writer
 
@@ -120,11 +121,14 @@ TEXTS = [
 def test_we_know_which_texts_the_engine_takes_for_dates_in_the_dynamic_pair(
     tmp_path: Path, text: str
 ) -> None:
+    """And which of them we spell so that it does: those without a zone or a time."""
     made = writer(tmp_path / "i")
     made.write(rows({"s": text}))
     made.commit()
     made.close()
-    moment = schema.dynamic_date(text)
+    moment = schema.dynamic_date(f"{text}T00:00:00Z" if text.count(":") == 0 else text)
+    if moment is None and is_iso_date(text):
+        moment = schema.dynamic_date(f"{text}Z")
     assert matches(tmp_path / "i", "_dyn.s", text) == (moment is None)
     assert moment is None or matches(tmp_path / "i", "_dyn.s", moment) == 1
 

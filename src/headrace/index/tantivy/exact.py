@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import inf, nextafter
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from tantivy import Query
 from headrace.fields import FieldType
 from headrace.index.query import patterns, tree, values
 from headrace.index.tantivy import schema as engine
+from headrace.index.tantivy.isodates import is_iso_date
 from headrace.index.tantivy.ranges import any_of, dynamic_dates, micros_query, range_query, texts_query
 from headrace.index.tantivy.snapshot import Snapshot, guarded
 from headrace.index.tantivy.targets import Target, resolve
@@ -95,6 +97,9 @@ class Exact:
         if isinstance(value, str) and (moment := engine.dynamic_date(value)):
             micros = values.to_micros(moment)
             found.append(dynamic_dates(self.snapshot, target, micros, micros))
+        elif isinstance(value, str) and is_iso_date(value):
+            with suppress(values.Unfit):  # the thirtieth of February is a text
+                found.append(dynamic_dates(self.snapshot, target, *values.as_date_span(target.name, value)))
         return found
 
     def range(self, target: Target, node: tree.Range) -> Query:

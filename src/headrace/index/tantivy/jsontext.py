@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import polars as pl
 
 from headrace.fields import named
@@ -90,3 +93,31 @@ def _is_plain(dtype: pl.DataType) -> bool:
 
 def dtype_of(inner: pl.DataType | pl.datatypes.DataTypeClass) -> pl.DataType:
     return inner if isinstance(inner, pl.DataType) else inner()
+
+
+def without_null_members(texts: pl.Series) -> pl.Series:
+    """The objects, those inside of them without members that are null; nulls in lists stay.
+
+    A frame has the fields of its structs for all rows alike, so a null inside may be one that nobody sent; at
+    the top it is an infinite number. Only the rows with such a null are read, one by one.
+    """
+    # Renamed, since its name is a field's, which might be read as a pattern.
+    have = texts.alias("text").str.contains('":null', literal=True)
+    if not have.any():
+        return texts
+    found = [_stripped(text) if is_there else text for text, is_there in zip(texts, have, strict=True)]
+    return pl.Series(texts.name, found, pl.String)
+
+
+def _stripped(text: str) -> str:
+    try:
+        found = {name: _without_nulls(value) for name, value in msgspec.json.decode(text).items()}
+        return msgspec.json.encode(found).decode()
+    except RecursionError:
+        return text  # nested deeper than the engine reads
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value

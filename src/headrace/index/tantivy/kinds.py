@@ -14,10 +14,10 @@ from tantivy import Query
 
 from headrace.core.errors import RequestError
 from headrace.fields import FieldType
-from headrace.index.query import tree, values
+from headrace.index.query import values
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.exact import numbers
-from headrace.index.tantivy.ranges import NUMBERS, any_of, dynamic_dates, range_query
+from headrace.index.tantivy.ranges import NUMBERS, any_number, any_of, dynamic_dates
 from headrace.index.tantivy.snapshot import Snapshot, guarded
 from headrace.index.tantivy.targets import Target, resolve_declared
 
@@ -135,13 +135,7 @@ def _of_kind(snapshot: Snapshot, path: str, kind: Kind) -> Query:
     target = Target(path, path, FieldType.JSON)
     match kind:
         case Kind.NUMBER:
-            # Halves, each with a fraction as its bound: the engine reads these in columns of any number.
-            return any_of(
-                [
-                    range_query(snapshot, target, tree.Range(path, lower=-0.5)),
-                    range_query(snapshot, target, tree.Range(path, upper=0.5)),
-                ]
-            )
+            return any_number(snapshot, target)
         case Kind.DATE:
             return dynamic_dates(snapshot, target, *values.DATES)
         case _:

@@ -13,7 +13,7 @@ import polars as pl
 
 from headrace.core.lines import lines_of
 from headrace.fields import named, without
-from headrace.index.tantivy.jsontext import object_text, plain
+from headrace.index.tantivy.jsontext import object_text, plain, without_null_members
 from headrace.model import RECORD, Decoded, Texts
 
 _BLANKS: Final = " \t\r"
@@ -89,11 +89,12 @@ class Originals:
 def source_text(user: pl.DataFrame, height: int, kept: Kept | None) -> pl.Series:
     """Each row as a JSON object: as it was sent where it is kept, with what was added at its end."""
     if kept is None:
-        return object_text(user, height)
+        return without_null_members(object_text(user, height))
     texts = _with_fields(kept.texts, kept.added)
     if not texts.null_count():
         return texts
-    return pl.select(pl.coalesce(texts, object_text(user, height))).to_series()
+    written = without_null_members(object_text(user, height))
+    return pl.select(pl.coalesce(texts, written)).to_series()
 
 
 def _with_fields(texts: pl.Series, added: pl.DataFrame) -> pl.Series:
@@ -156,15 +157,15 @@ def _changes(before: pl.DataFrame, after: pl.DataFrame) -> list[pl.Series]:
         new = after[name]
         if type(new.dtype) is not type(old.dtype):
             new = after.select(plain(named(name), new.dtype).alias(name)).to_series()
-        if _is_deep(old.dtype) or _is_deep(new.dtype):
+        if is_deep(old.dtype) or is_deep(new.dtype):
             found.append(old.is_not_null() | new.is_not_null())
         elif not new.equals(old, check_dtypes=True):
             found.append(new.ne_missing(old) if _alike(new, old) else old.is_not_null() | new.is_not_null())
     return found
 
 
-def _is_deep(dtype: pl.DataType) -> bool:
-    """Whether values are nested so deep that comparing them takes for ever: twice as long with each level."""
+def is_deep(dtype: pl.DataType) -> bool:
+    """Whether values are nested so deep that to walk them takes for ever: twice as long with each level."""
     inside = [dtype]
     for _ in range(COMPARED_LEVELS):
         inside = [part for each in inside for part in _parts(each)]

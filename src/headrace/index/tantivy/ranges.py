@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
@@ -163,6 +164,8 @@ def _dynamic(snapshot: Snapshot, target: Target, node: tree.Range, now: int | No
         found.append(_dynamic_dates(snapshot, target, node, now))
     elif numeric := _numbers(node):
         found.append(_dynamic_numbers(snapshot, target, numeric))
+        with suppress(values.Unfit):  # milliseconds since 1970, of fields that are dates
+            found.append(_dynamic_dates(snapshot, target, node, now))
     if all(isinstance(bound, str) for bound in bounds) and (regex := _texts(node)):
         texts = snapshot.expand(target.path, regex)
         found.append(texts_query(snapshot, target.dynamic, texts))
@@ -176,6 +179,13 @@ def _misfits(snapshot: Snapshot, target: Target, node: tree.Range, now: int | No
     if target.beside in NUMBERS and (numeric := _numbers(node)):
         return _dynamic_numbers(snapshot, target, numeric)
     return Query.empty_query()
+
+
+def any_number(snapshot: Snapshot, target: Target) -> Query:
+    """Documents with a number in a dynamic field."""
+    # Halves, each with a fraction as its bound: the engine reads these in columns of any number.
+    halves = (tree.Range(target.name, lower=-0.5), tree.Range(target.name, upper=0.5))
+    return any_of([_dynamic_numbers(snapshot, target, half) for half in halves])
 
 
 def _all_dates(bounds: list[Any]) -> bool:

@@ -19,6 +19,7 @@ import polars as pl
 
 from headrace.fields import Field, FieldType, cast, located, named, without
 from headrace.index.tantivy.columns import adapted, copied, leftover, place
+from headrace.index.tantivy.isodates import with_iso_dates
 from headrace.index.tantivy.jsontext import object_text, plain
 from headrace.index.tantivy.originals import Originals, source_text
 from headrace.index.tantivy.schema import DYNAMIC, DYNAMIC_TEXT, ID, SOURCE, EngineSchema
@@ -275,16 +276,17 @@ class RowFormat:
         columns = typed.with_columns(named(name).list.drop_nulls() for name in lists).rename(
             self.schema.columns, strict=False
         )
-        dynamic = self._dynamic_text(raw, failed, unknown)
+        dynamic = self._dynamic(raw, failed, unknown)
         text = object_text(columns, height)
         if dynamic is None:
             return text
-        return _joined(text, dynamic)
+        dated = with_iso_dates(dynamic) if self.schema.iso_dates else dynamic
+        return _joined(text, object_text(dated, height))
 
-    def _dynamic_text(
+    def _dynamic(
         self, raw: pl.DataFrame, failed: Mapping[str, pl.Series], unknown: pl.DataFrame
-    ) -> pl.Series | None:
-        """The JSON object both fields of the dynamic pair get; None where they stay away."""
+    ) -> pl.DataFrame | None:
+        """What both fields of the dynamic pair get; None where they stay away."""
         if self.dynamic != "true":
             unknown = unknown.select(
                 name for name in unknown.columns if _declared_inside(name, self.schema.fields)
@@ -295,7 +297,7 @@ class RowFormat:
             for name, where in failed.items()
         ]
         columns = unknown.with_columns(conflicts) if unknown.width else pl.DataFrame(conflicts)
-        return object_text(columns, columns.height) if columns.width else None
+        return columns if columns.width else None
 
 
 def _fits(dtype: pl.DataType, declared: Field) -> bool:

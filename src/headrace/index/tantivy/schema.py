@@ -66,12 +66,14 @@ class EngineSchema:
     fields:  all declared ones, as declared
     columns: those with an engine field of their own; the others live in the dynamic pair
     open:    whether documents may bring undeclared fields
+    iso_dates: whether undeclared dates without a zone or a time are dates (those of older indexes are texts)
     """
 
     schema: tantivy.Schema
     fields: Mapping[str, Field]
     columns: Mapping[str, str] = field(default_factory=dict)
     open: bool = True
+    iso_dates: bool = True
 
     def engine_name(self, name: str) -> str:
         """The engine's name of a declared field with a column; KeyError if it has none."""
@@ -118,6 +120,7 @@ def build(
     *,
     field_limit: int = FIELD_LIMIT,
     open: bool = True,  # noqa: A002 (as an index is)
+    iso_dates: bool = True,
 ) -> EngineSchema:
     """The engine schema of declared fields. Raises ConfigError for a reserved name or unknown analyzer."""
     builder = SchemaBuilder()
@@ -130,7 +133,8 @@ def build(
         _check(name, declared, fields)
         if name in columns:
             _add(builder, columns[name], declared)
-    return EngineSchema(builder.build(), MappingProxyType(dict(fields)), MappingProxyType(columns), open)
+    declared_fields, own_columns = MappingProxyType(dict(fields)), MappingProxyType(columns)
+    return EngineSchema(builder.build(), declared_fields, own_columns, open, iso_dates)
 
 
 def engine_name(name: str) -> str:

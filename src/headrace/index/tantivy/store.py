@@ -40,10 +40,16 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     id: tuple[str, ...] = ()
     dynamic: str = "true"
     field_limit: int
+    iso_dates: bool = False
 
     @property
     def schema(self) -> EngineSchema:
-        return build(self.fields, field_limit=self.field_limit, open=self.dynamic == "true")
+        return build(
+            self.fields,
+            field_limit=self.field_limit,
+            open=self.dynamic == "true",
+            iso_dates=self.iso_dates,
+        )
 
 
 class _Versioned(msgspec.Struct):
@@ -62,6 +68,7 @@ def describe(
         id=tuple(key),
         dynamic=dynamic,
         field_limit=field_limit,
+        iso_dates=True,
     )
 
 

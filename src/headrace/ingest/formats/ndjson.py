@@ -6,6 +6,7 @@ What was learned from earlier batches only speeds things up (`fastjson`); it nev
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,13 +15,28 @@ import polars as pl
 
 from headrace.ingest.formats.base import Hints, lines_of, text_of
 from headrace.ingest.formats.fastjson import FastJson, usable
-from headrace.ingest.formats.shapes import EMPTY, Shape, Unsupported, dtype, group, members, shape_of, unify
+from headrace.ingest.formats.shapes import (
+    EMPTY,
+    Shape,
+    Unsupported,
+    coerced_shape,
+    dtype,
+    group,
+    members,
+    shape_of,
+    unify,
+)  # fmt: skip
 from headrace.model import RECORD, RESERVED, Decoded, RawBatch, Rejection, Texts
 
 LEARN_FROM: Final = 200  # records of a cold decoder's first batch that are looked at one by one
 
 MOST_KEYS: Final = 10_000
 """Of one record: each is a column for as long as its batch is under way, and costs milliseconds."""
+
+_SURROGATES: Final = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+"""Escaped backslashes, whole pairs of UTF-16, and what is left: one half of a pair."""
 
 Numbered = tuple[int, bytes]
 
@@ -113,7 +129,14 @@ class NdjsonDecoder:
         try:
             return shape_of(value, self._hints)
         except Unsupported as error:
-            raise _Refused("unsupported_value", str(error)) from None
+            return self._coerced(value, error)
+
+    def _coerced(self, value: Any, why: Unsupported) -> Shape:
+        """What the destination takes all the same, since it coerces."""
+        try:
+            return coerced_shape(value, self._hints)
+        except Unsupported:
+            raise _Refused("unsupported_value", str(why)) from None
 
     def _frame(
         self, raw: RawBatch, shape: Shape, lines: list[Numbered], rejections: list[Rejection]
@@ -172,8 +195,17 @@ def _broken(line: bytes, error: Exception) -> _Refused:
     if bad:
         return _Refused("invalid_utf8", bad)
     message = str(error)
+    if half := half_of_pair(line):
+        return _Refused("malformed", f"not JSON: {half} is half of a character, found {_excerpt(line)}")
     text = message if message[1:2].isupper() else message[:1].lower() + message[1:]
     return _Refused("malformed", f"not JSON: {text}, found {_excerpt(line)}")
+
+
+def half_of_pair(line: bytes) -> str | None:
+    """The first escape of a lone surrogate, which is no character."""
+    if b"\\ud" not in line and b"\\uD" not in line:
+        return None
+    return next((found[1].decode() for found in _SURROGATES.finditer(line) if found[1]), None)
 
 
 def utf8_error(line: bytes) -> str | None:

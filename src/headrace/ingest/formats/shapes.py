@@ -8,6 +8,7 @@ Null fits every shape; otherwise two shapes share a frame only if they are equal
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeAlias
 
 import polars as pl
@@ -35,9 +36,19 @@ class Unsupported(Exception):
     """A value no column type holds exactly, such as a list of numbers and text."""
 
 
-def shape_of(value: Any, hints: Hints, path: str = "") -> Shape:
-    """The shape of a decoded JSON value; raises Unsupported."""
+def coerced_shape(value: Any, hints: Hints) -> Shape:
+    """The shape of an object with all scalars of the fields that coerce as texts; raises Unsupported.
+
+    So a list of mixed scalars has one type; what each of them is, the index decides as for a single value.
+    """
+    return shape_of(value, hints, texts=getattr(hints, "coercing", frozenset()))
+
+
+def shape_of(value: Any, hints: Hints, path: str = "", texts: AbstractSet[str] = frozenset()) -> Shape:
+    """The shape of a decoded JSON value, scalars under the paths `texts` as texts; raises Unsupported."""
     kind = type(value)
+    if path in texts and kind in (int, float, bool):
+        return "s"
     if kind is str:
         return "s"
     if kind is int:
@@ -50,8 +61,11 @@ def shape_of(value: Any, hints: Hints, path: str = "") -> Shape:
         return "b"
     if kind is dict:
         prefix = f"{path}." if path else ""
-        return ("object", tuple([(key, shape_of(item, hints, prefix + key)) for key, item in value.items()]))
-    return _list(value, hints, path)
+        return (
+            "object",
+            tuple([(key, shape_of(item, hints, prefix + key, texts)) for key, item in value.items()]),
+        )
+    return _list(value, hints, path, texts)
 
 
 def wants_float(hints: Hints, path: str) -> bool:
@@ -66,8 +80,8 @@ def _integer(value: int) -> str:
     return "u" if 0 < value <= LARGEST_UNSIGNED else "f"
 
 
-def _list(values: list[Any], hints: Hints, path: str) -> Shape:
-    shapes = {shape_of(value, hints, path) for value in values}
+def _list(values: list[Any], hints: Hints, path: str, texts: AbstractSet[str]) -> Shape:
+    shapes = {shape_of(value, hints, path, texts) for value in values}
     numbers = {shape for shape in shapes if shape in ("i", "u", "f")}
     if len(numbers) > 1:
         shapes = (shapes - numbers) | {_mixed_numbers(values, path)}

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from headrace.ingest.formats.ndjson import half_of_pair
 from headrace.serve.bulk.actions import Refusal, refused
 
 
@@ -54,6 +55,8 @@ def unreadable(error: Exception, document: bytes) -> Refusal:
         cause, column = f"invalid UTF-8: {error.reason}", error.start + 1
     elif isinstance(error, RecursionError):
         cause = "it is nested too deeply"
+    elif half := half_of_pair(document):
+        cause, column = f"{half} is half of a character", document.index(half.encode()) + 1
     elif found := _PLACE.search(cause):
         column = int(found[1]) + 1
     kind = "not_x_content_exception" if isinstance(error, msgspec.ValidationError) else "json_parse_exception"

@@ -12,7 +12,7 @@ from headrace.index.tantivy.aggregations import pipelines
 from headrace.index.tantivy.aggregations.composite import Composite
 from headrace.index.tantivy.aggregations.filters import Filter, Filters, Global, Missing
 from headrace.index.tantivy.aggregations.histograms import DateHistogram, Histogram, WithMissing
-from headrace.index.tantivy.aggregations.metrics import Boolean, Metric, is_boolean
+from headrace.index.tantivy.aggregations.metrics import Boolean, Cardinality, Metric, is_boolean
 from headrace.index.tantivy.aggregations.ranges import EngineRanges, Ranges
 from headrace.index.tantivy.aggregations.request import METRICS, Json, Spec, bad, read
 from headrace.index.tantivy.aggregations.run import FetchHits, Plan, Run
@@ -22,6 +22,7 @@ from headrace.index.tantivy.snapshot import Snapshot
 
 _PLANS: Final[Mapping[str, type[Plan]]] = {
     **dict.fromkeys((*METRICS, "percentiles"), Metric),
+    "cardinality": Cardinality,
     "terms": Terms,
     "multi_terms": MultiTerms,
     "histogram": Histogram,

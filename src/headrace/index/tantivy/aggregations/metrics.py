@@ -11,10 +11,17 @@ from headrace.fields import FieldType
 from headrace.index.query import values
 from headrace.index.query.formats import shown
 from headrace.index.query.options import number
-from headrace.index.tantivy.aggregations.request import Json, Spec, bad
+from headrace.index.tantivy.aggregations.request import Json, Spec, bad, whole
 from headrace.index.tantivy.aggregations.run import Plan, Reader, Run, both, millis
 from headrace.index.tantivy.kinds import Kind, comparable, is_date, kinds, mixed, on_one_line
 from headrace.index.tantivy.targets import resolve
+
+PRECISION: Final = 3000
+MOST_PRECISE: Final = 40_000
+"""As in Elasticsearch."""
+
+SEGMENT_TERMS: Final = 65_000
+"""Values that a segment hands on: all, or the count is no longer exact."""
 
 COUNTS: Final = ("value_count", "cardinality")
 _DEVIATIONS: Final = (
@@ -177,3 +184,31 @@ class Boolean(Plan):
 
 def _nothing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+class Cardinality(Metric):
+    """The number of distinct values: exact up to `precision_threshold`, the engine's estimate beyond.
+
+    In buckets of the engine's it is the estimate: the values of each would count against the bound of all.
+    """
+
+    def _check(self) -> None:
+        super()._check()
+        self.exact = not self.run.nested
+        self.threshold = min(whole(self.spec, "precision_threshold", PRECISION), MOST_PRECISE)
+
+    def ask(self, query: Query) -> tuple[Json, Reader]:
+        if self.options.get("missing") is not None or not self.exact:
+            return super().ask(query)
+        estimate, _ = super().ask(query)
+        terms = {"field": self.of.fast, "size": self.threshold + 1, "segment_size": SEGMENT_TERMS}
+        # A bucket of everything, since one request has one answer.
+        request = {"filter": "*", "aggs": {"estimate": estimate, "values": {"terms": terms}}}
+
+        def read(raw: Json) -> Json:
+            exact = len(raw["values"]["buckets"])
+            if exact <= self.threshold and not raw["values"].get("sum_other_doc_count"):
+                return self.said({"value": exact})
+            return self.said({"value": max(int(raw["estimate"]["value"] or 0), exact)})
+
+        return request, read

@@ -56,11 +56,20 @@ class Run:
         self.hits = hits
         self.now = now
         self._make = make
+        self.nested = 0
         self._buckets = 0
         self._queries = 0
 
     def plans(self, specs: Iterable[Spec]) -> list[Plan]:
         return [self._make(self, spec) for spec in specs]
+
+    def inside(self, specs: Iterable[Spec]) -> list[Plan]:
+        """Plans of what is in each of the engine's buckets: they multiply, so none may be large itself."""
+        self.nested += 1
+        try:
+            return self.plans(specs)
+        finally:
+            self.nested -= 1
 
     def answers(self, query: Query, plans: Sequence[Plan]) -> Json:
         """The answers of one level, by name."""
@@ -144,11 +153,16 @@ class Plan(ABC):
 
 
 class Buckets(Plan):
-    """An aggregation with others inside; a subclass says what its buckets are."""
+    """An aggregation with others inside; a subclass says what its buckets are.
+
+    many: the engine makes the buckets, as many as there are values
+    """
+
+    many: bool = False
 
     def __init__(self, run: Run, spec: Spec) -> None:
         super().__init__(run, spec)
-        self.inner = run.plans(spec.inner)
+        self.inner = (run.inside if self.many else run.plans)(spec.inner)
         self._none: Json | None = None
         self._inside = 0
 
@@ -197,6 +211,8 @@ def _buckets_in(answer: Any) -> int:
 
 class EngineBuckets(Buckets):
     """Buckets that the engine makes; what it cannot nest in them is asked for each bucket."""
+
+    many = True
 
     def __init__(self, run: Run, spec: Spec) -> None:
         super().__init__(run, spec)
