@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -74,7 +75,7 @@ class Trimmed:
 
 def _trimmed(scope: Scope) -> Scope:
     """Only slashes that came as such: one that is escaped belongs to an id."""
-    raw: bytes = scope["raw_path"]
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     plain = raw.rstrip(b"/")
     if plain == raw and scope["path"] not in FOLDERS:
         return scope
