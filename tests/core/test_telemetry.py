@@ -220,9 +220,9 @@ def test_the_service_continues_the_trace_of_a_request_in_both_processes(
         assert 200 == running.raw("/api/pipelines", headers=asked)[0]
         running.until(lambda: len([s for s in collected.spans() if s.trace == TRACE]) == 3)
     spans = [span for span in collected.spans() if span.trace == TRACE]
-    search, forwarded, pipelines = sorted(spans, key=lambda span: span.name != "GET /{index}/_search")[:1] + [
-        next(span for span in spans if span.name == name) for name in ("GET /api/{path:path}", "GET /api/pipelines")
-    ]  # fmt: skip
+    search = next(span for span in spans if span.name == "GET /{index}/_search")
+    passed = [span for span in spans if span.name == "GET /api/pipelines"]
+    pipelines, forwarded = sorted(passed, key=lambda span: span.resource["headrace.role"])
     assert (SPAN, SPAN) == (search.parent, forwarded.parent)
     assert forwarded.id == pipelines.parent
     assert ("server", "server", "ingester") == tuple(

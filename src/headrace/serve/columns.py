@@ -5,11 +5,11 @@ A word is a column, `name:alias,alias`; one that begins with `-` is shown only w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from headrace.core.glob import matches
 from headrace.serve import requests
 
 
@@ -85,8 +85,7 @@ def chosen(known: Columns, asked: Sequence[str]) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for name in asked:
         if "*" in name:
-            pattern = re.compile(".*".join(re.escape(part) for part in name.split("*")))
-            matching = (column for column in known if any(map(pattern.fullmatch, column.names)))
+            matching = (column for column in known if any(matches(name, each) for each in column.names))
             found |= {column.name: column.name for column in matching}
         elif (column := _named(known, name)) is not None:
             found[name] = column.name
