@@ -48,7 +48,7 @@ def test_a_range_over_undeclared_dates_finds_what_python_finds(
         index = headrace.index(frame, into=folder)
         for least, most in bounds:
             for name in ("o.at", "o.x"):
-                query: dict[str, Any] = {"range": {name: {"gte": least, "lte": most}}}
+                query: Any = {"range": {name: {"gte": least, "lte": most}}}
                 assert index.search({"query": query}).total == expected, query
         found = index.answer({"size": 100, "sort": ["_doc"]})["hits"]["hits"]
         stats = index.answer({"size": 0, "aggs": {"s": {"stats": {"field": "o.at"}}}})["aggregations"]["s"]
@@ -60,7 +60,7 @@ def test_a_range_over_undeclared_dates_finds_what_python_finds(
 def test_undeclared_days_have_a_histogram_and_are_found_by_day(tmp_path: Path) -> None:
     days = ["2026-01-01", "2026-01-01T23:00:00", "2026-01-02", "2026-02-30", "later"]
     index = headrace.index(pl.DataFrame({"o": [{"day": day} for day in days]}), into=tmp_path)
-    histogram: dict[str, Any] = {"x": {"date_histogram": {"field": "o.day", "fixed_interval": "1d"}}}
+    histogram: Any = {"x": {"date_histogram": {"field": "o.day", "fixed_interval": "1d"}}}
     buckets = index.answer({"size": 0, "aggs": histogram})["aggregations"]["x"]["buckets"]
     assert [(bucket["key_as_string"], bucket["doc_count"]) for bucket in buckets] == [
         ("2026-01-01T00:00:00.000Z", 2),

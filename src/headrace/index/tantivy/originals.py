@@ -93,8 +93,8 @@ def source_text(user: pl.DataFrame, height: int, kept: Kept | None) -> pl.Series
     texts = _with_fields(kept.texts, kept.added)
     if not texts.null_count():
         return texts
-    written = without_null_members(object_text(user, height))
-    return pl.select(pl.coalesce(texts, written)).to_series()
+    places = texts.is_null().arg_true()
+    return texts.scatter(places, without_null_members(object_text(user[places], len(places))))
 
 
 def _with_fields(texts: pl.Series, added: pl.DataFrame) -> pl.Series:
