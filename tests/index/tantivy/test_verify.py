@@ -68,7 +68,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_any_flipped_byte_of_any_file_is_found(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrace.index.tantivy.positions.OLDER", 0)  # so that the second commit deletes something
+    monkeypatch.setattr(
+        "headrace.index.tantivy.positions.OLDER", 0
+    )  # so that the second commit deletes something
     engine = _made(tmp_path / "i", id="k")
     names = [path.name for path in engine.iterdir() if len(path.name) > 33]
     assert damaged_files(engine, names) == {}
