@@ -60,7 +60,7 @@ def test_the_oldest_record_waits_no_longer_than_the_target() -> None:
 
 
 def test_slow_commits_are_spread_even_when_records_are_late() -> None:
-    """A disk that takes 200 ms for a commit is given half as long without one."""
+    """A disk that takes 200 ms for a commit is given as long without one."""
     cadence = after_a_commit(took=0.2)
     cadence.wrote(500, now=START + 0.02, age=0.3, caught_up=True)
     assert pytest.approx(START + COMMIT_LATE_SHARE * 0.2) == cadence.due(more=True)
@@ -124,7 +124,7 @@ def test_who_comes_too_late_for_a_commit_that_is_due_reads_for_the_one_after_it(
     cadence.wrote(500, now=START + 0.015, age=0.05, caught_up=True)
     due = START + COMMIT_LATE_SHARE * 0.04
     assert pytest.approx(due + 0.04 * (1 + COMMIT_LATE_SHARE) - 0.01 - READ_SECONDS) == cadence.read_at(
-        0.01, START + 0.016
+        0.01, START + 0.03
     )
 
 
@@ -138,4 +138,4 @@ def test_one_slow_commit_hardly_changes_what_is_expected() -> None:
     cadence = after_a_commit(took=0.04)
     cadence.committed(START + 1, START + 2)
     cadence.wrote(500, now=START + 2, age=1, caught_up=True)
-    assert START + 2.2 > cadence.due(more=True)
+    assert START + 2 + 0.3 * COMMIT_LATE_SHARE > cadence.due(more=True)

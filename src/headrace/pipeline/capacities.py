@@ -38,7 +38,7 @@ WANTED_SECONDS: Final = 0.1
 """A source that keeps up reads when the index can take it, or after so long: others may keep it busy."""
 
 COMMIT_LATE_SHARE: Final = 1
-"""Once a record has waited that long, time between commits is at least this many times what they usually take:
+"""Once a record has waited that long, the time between commits is at least this many times what they take:
 half of it costs a tenth more CPU, and where that is short, no record is found sooner for it."""
 
 READ_SECONDS: Final = 0.004
