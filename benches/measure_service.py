@@ -39,9 +39,8 @@ def measure(folder: Path, source: Path, scale: Scale) -> dict[str, Any]:
         service.wait_for(made.INDEX, records)
         indexed_after = service.ready_seconds + time.perf_counter() - began
         peak = service.peak_bytes
-        connection = service.connect()
-        found = _ask(connection, "_count", {})["count"]
-        idle = at_rest(connection, records, scale.kind_seconds)
+        found = service.count(made.INDEX)
+        idle = at_rest(service, records, scale.kind_seconds)
         full = started_again(config, port, service)
     with Service(config, port) as again:
         again.wait_for(made.INDEX, records)
@@ -71,10 +70,12 @@ def started_again(config: Path, port: int, service: Service) -> list[float]:
     return found
 
 
-def at_rest(connection: http.client.HTTPConnection, records: int, seconds: float) -> dict[str, Any]:
+def at_rest(service: Service, records: int, seconds: float) -> dict[str, Any]:
     """Each kind of search on one kept connection, one request after the other."""
+    kinds = queries(records)  # first: the connection would be closed while these are made
+    connection = service.connect()
     taken = {}
-    for name, bodies in queries(records).items():
+    for name, bodies in kinds.items():
         until = time.perf_counter() + seconds
         times: list[float] = []
         while len(times) < MOST_SEARCHES and (time.perf_counter() < until or not times):

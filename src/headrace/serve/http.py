@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 GRACE_SECONDS = 5
+
+KEEP_ALIVE_SECONDS = 75
+"""An idle connection is kept so long. Clients keep pools of them, and a request that is sent just as its
+connection is closed is lost to them: uvicorn's own 5 s would be shorter than what many shippers wait."""
+
 UNIX_PATH_BYTES = 107
 
 
@@ -99,6 +104,7 @@ class HttpServer:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         if tls is not None:
             config.load()
