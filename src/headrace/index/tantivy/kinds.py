@@ -79,24 +79,19 @@ def on_one_line(snapshot: Snapshot, target: Target, asking: str) -> None:
 def only_dates(snapshot: Snapshot, target: Target, asking: str) -> None:
     """Refuse to take numbers of a dynamic field for dates: the engine would, as nanoseconds."""
     on_one_line(snapshot, target, asking)
-    if target.column is None and Kind.NUMBER in kinds(snapshot, target):
-        raise RequestError(
-            400,
-            "illegal_argument_exception",
-            f"the dynamic field [{target.name}] has numbers, and {asking} is for dates; declare it as date",
-        )
+    _without(snapshot, target, Kind.NUMBER, f"{asking} is for dates; declare it as date")
 
 
 def only_numbers(snapshot: Snapshot, target: Target, asking: str) -> None:
     """Refuse to take dates of a dynamic field for numbers."""
     on_one_line(snapshot, target, asking)
-    if target.column is None and Kind.DATE in kinds(snapshot, target):
-        raise RequestError(
-            400,
-            "illegal_argument_exception",
-            f"the dynamic field [{target.name}] has dates, and {asking} is for numbers; use a"
-            " [date_histogram]",
-        )
+    _without(snapshot, target, Kind.DATE, f"{asking} is for numbers; use a [date_histogram]")
+
+
+def _without(snapshot: Snapshot, target: Target, kind: Kind, why: str) -> None:
+    if target.column is None and kind in kinds(snapshot, target):
+        reason = f"the dynamic field [{target.name}] has {kind}, and {why}"
+        raise RequestError(400, "illegal_argument_exception", reason)
 
 
 def one_dynamic(snapshot: Snapshot, target: Target, value: Any) -> Query:
