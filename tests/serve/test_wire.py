@@ -6,6 +6,7 @@ Between any two of them a record is pushed and acknowledged; at the end all of t
 
 from __future__ import annotations
 
+import errno
 import gzip
 import re
 import socket
@@ -59,8 +60,10 @@ class Wire:
                 connection.sendall(data)
                 if half_close:
                     connection.shutdown(socket.SHUT_WR)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # it had heard enough; its answer may be there
+            except OSError as error:
+                # It had heard enough; its answer may be there.
+                if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                    raise
             return _received(connection)
 
     def ask(self, method: str, path: str, body: bytes, **headers: str) -> int:
