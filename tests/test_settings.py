@@ -15,7 +15,7 @@ import headrace.index
 import headrace.ingest
 import headrace.transform
 from headrace.core.errors import ConfigError
-from headrace.core.registry import kinds
+from headrace.core.registry import kinds, own
 from headrace.settings import Settings, SettingsError, When, load, loads
 from headrace.units import Duration, Secret, Size
 
@@ -51,8 +51,10 @@ def _kinds(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
         (folder / f"{name}.py").write_text(code)
         package = getattr(headrace, role)
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+    own.cache_clear()
     kinds.cache_clear()
     yield
+    own.cache_clear()
     kinds.cache_clear()
 
 

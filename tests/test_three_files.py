@@ -79,9 +79,11 @@ Writes a field in capitals.
 @pytest.fixture(autouse=True)
 def fresh_registry() -> Iterator[None]:
     """The list of kinds is made once per process; here it changes, and must be ours again afterwards."""
+    registry.own.cache_clear()
     registry.kinds.cache_clear()
     before = set(sys.modules)
     yield
+    registry.own.cache_clear()
     registry.kinds.cache_clear()
     for name in set(sys.modules) - before:
         if "shout" in name:

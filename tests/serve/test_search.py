@@ -13,7 +13,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from built import Readers, build
-from headrace.serve import documents, requests, search, ui
+from headrace.serve import bodies, documents, search, ui
 
 DOCUMENTS = [
     {"host": "web1", "status": 200, "message": "all is well", "geo": {"country": "NO"}},
@@ -155,7 +155,7 @@ def test_a_compressed_body_is_bounded_as_it_comes_out(client: TestClient) -> Non
         answer = client.post("/logs/_search", content=body, headers={"Content-Encoding": encoding})
         return answer.status_code, answer.json()["error"]["type"]
 
-    bomb = gzip.compress(b" " * (requests.LARGEST_BODY + 1))
+    bomb = gzip.compress(b" " * (bodies.LARGEST_BODY + 1))
     assert (413, "content_too_long_exception") == post(bomb)
     assert (400, "compression_exception") == post(bomb[:100])
     assert (400, "compression_exception") == post(b"{}")

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
@@ -53,23 +52,36 @@ class Kind:
 
 
 @cache
-def kinds(role: str) -> dict[str, Kind]:
-    """All kinds of a role by name, ours and third parties', none of them imported."""
+def own(role: str) -> dict[str, Kind]:
+    """Our kinds of a role by name; of two with the same name ours is taken."""
     package = importlib.import_module(f"headrace.{role}")
-    own = {
+    return {
         module.name: Kind(role, module.name, f"{package.__name__}.{module.name}")
         for module in pkgutil.iter_modules(package.__path__)
         if module.name not in NOT_KINDS and not module.name.startswith("_")
     }
+
+
+@cache
+def kinds(role: str) -> dict[str, Kind]:
+    """All kinds of a role by name, ours and third parties', none of them imported."""
+    # Imported here: a look at all that is installed costs a start 30 ms, and most need none.
+    from importlib.metadata import entry_points
+
     others = {
         point.name: Kind(role, point.name, point.value) for point in entry_points(group=f"headrace.{role}")
     }
-    return dict(sorted((others | own).items()))
+    return dict(sorted((others | own(role)).items()))
+
+
+def among(role: str, names: Collection[str]) -> dict[str, Kind]:
+    """Where to look those names up: ours where that is enough, else all."""
+    return own(role) if own(role).keys() >= set(names) else kinds(role)
 
 
 def kind(role: str, name: str) -> Kind:
     """The kind called `name`; raises ConfigError with the nearest name if there is none."""
-    known = kinds(role)
+    known = among(role, [name])
     if name in known:
         return known[name]
     noun = {"ingest": "source", "transform": "transform", "index": "index"}[role]

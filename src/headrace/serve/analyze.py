@@ -18,10 +18,10 @@ from headrace.index.tantivy import tokens
 from headrace.index.tantivy.tokens import Word
 from headrace.index.tantivy.view import TantivyView
 from headrace.serve import requests
+from headrace.serve.bodies import read_body
 from headrace.serve.manage.base import warning
 from headrace.serve.places import PlacedIndices
-from headrace.serve.reads import answered
-from headrace.serve.responses import json_response
+from headrace.serve.responses import answered, json_response
 from headrace.serve.threads import in_thread
 
 KEYS: Final = (
@@ -58,7 +58,7 @@ Analysing = Callable[[str], list[Word]]
 def routes(indices: PlacedIndices) -> list[BaseRoute]:
     async def analyze(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
-        body = {**request.query_params, **await requests.read_body(request)}
+        body = {**request.query_params, **await read_body(request)}
         for name in body:
             if name not in (*KEYS, *PARAMETERS):
                 requests.fail(

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from headrace.core.errors import RequestError
 from headrace.serve.encodings import undoing
 from headrace.serve.given import VERSIONS
+
+LARGEST_BODY: Final = 10 << 20
 
 VENDOR: Final = frozenset({"application/vnd.elasticsearch+json", "application/vnd.elasticsearch+x-ndjson"})
 BULK_TYPES: Final = frozenset({"application/json", "application/x-ndjson"}) | VENDOR
@@ -151,3 +154,27 @@ class Cut:
             reason = f"a line is longer than {self._limits.record} bytes; nothing was accepted"
             raise RequestError(413, "content_too_long_exception", reason)
         return end
+
+
+async def read_bytes(request: Request) -> bytes:
+    """The whole body, undone where it is compressed, bounded as it comes out. Raises RequestError."""
+    return await Body(request, LARGEST_BODY).whole()
+
+
+async def read_body(request: Request) -> dict[str, Any]:
+    """The JSON body, {} where there is none. Raises RequestError."""
+    raw = await read_bytes(request)
+    if not raw.strip():
+        # Some clients cannot send a body with a GET.
+        raw = request.query_params.get("source", "").encode()
+    if not raw.strip():
+        return {}
+    try:
+        body = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(400, "parsing_exception", f"the body is no JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise RequestError(
+            400, "parsing_exception", f"the body must be an object, found {type(body).__name__}"
+        )
+    return body

@@ -13,7 +13,7 @@ from headrace.core.breaker import Force
 from headrace.core.errors import RequestError
 from headrace.core.registry import suggest
 from headrace.core.watch import BreakerStatus
-from headrace.serve.requests import read_body
+from headrace.serve.bodies import read_body
 from headrace.serve.responses import json_response
 
 

@@ -18,8 +18,8 @@ from headrace.serve.columns import ALIASES, COUNT, INDICES, Columns, chosen, sor
 from headrace.serve.doors.principal import visible
 from headrace.serve.lists import list_of
 from headrace.serve.names import Named
-from headrace.serve.reads import Reads, answered
-from headrace.serve.responses import PRODUCT, json_response
+from headrace.serve.reads import Reads
+from headrace.serve.responses import PRODUCT, answered, json_response
 from headrace.serve.searches import count, parts_of
 from headrace.serve.threads import in_thread
 

@@ -16,11 +16,12 @@ from headrace.core.errors import HeadraceError, RequestError
 from headrace.index.base import Hit
 from headrace.index.query.source import filtered
 from headrace.serve import requests
+from headrace.serve.bodies import read_body
 from headrace.serve.freshness import Realtime, never
 from headrace.serve.lists import list_of
 from headrace.serve.names import Indices, Named
-from headrace.serve.reads import Reads, answered
-from headrace.serve.responses import JSON_TYPE, PRODUCT, error_body, json_response
+from headrace.serve.reads import Reads
+from headrace.serve.responses import JSON_TYPE, PRODUCT, answered, error_body, json_response
 from headrace.serve.threads import in_thread
 
 PARAMETERS: Final = requests.COMMON | requests.SOURCE | requests.FRESH | {
@@ -85,7 +86,7 @@ def routes(
 
     async def several(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
-        asked = _asked(await requests.read_body(request), request)
+        asked = _asked(await read_body(request), request)
         return await _several(reads, request, asked)
 
     reading = ["GET", "HEAD"]

@@ -13,10 +13,10 @@ from headrace.core.glob import any_matches
 from headrace.index.base import Reader
 from headrace.index.mapping.capabilities import Capability, capabilities
 from headrace.serve import requests
+from headrace.serve.bodies import read_body
 from headrace.serve.lists import few, list_of
 from headrace.serve.names import Indices, Named
-from headrace.serve.reads import answered
-from headrace.serve.responses import json_response
+from headrace.serve.responses import answered, json_response
 from headrace.serve.threads import in_thread
 
 PARAMETERS: Final = frozenset({"fields", "include_unmapped", "filters", "types", "include_empty_fields"})
@@ -31,7 +31,7 @@ def routes(indices: Indices) -> list[BaseRoute]:
     async def field_caps(request: Request) -> Response:
         given = request.query_params
         requests.check_parameters(request, requests.COMMON | requests.TARGETS | PARAMETERS)
-        body = await requests.read_body(request)
+        body = await read_body(request)
         patterns = _patterns(body, given)
         kept = _kept(list_of(given.get("filters")), list_of(given.get("types")))
         if not requests.flag(given.get("include_empty_fields", True), "include_empty_fields"):

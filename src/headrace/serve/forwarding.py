@@ -21,8 +21,7 @@ from headrace.serve import requests
 from headrace.serve.belonging import Belonging
 from headrace.serve.bodies import Body
 from headrace.serve.doors.principal import allowed, bound
-from headrace.serve.responses import json_response
-from headrace.serve.search import answered
+from headrace.serve.responses import answered, json_response
 from headrace.serve.upstream import Upstream
 
 OK: Final = 200

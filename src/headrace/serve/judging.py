@@ -12,12 +12,13 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.core.errors import RequestError
 from headrace.index.base import SearchRequest
-from headrace.index.query import parse_query
+from headrace.index.query.parse import parse_query
 from headrace.serve import requests, searches
+from headrace.serve.bodies import read_body
 from headrace.serve.documents import Source, part_of
 from headrace.serve.lists import list_of
-from headrace.serve.reads import Reads, answered
-from headrace.serve.responses import json_response
+from headrace.serve.reads import Reads
+from headrace.serve.responses import answered, json_response
 from headrace.serve.searches import Part
 from headrace.serve.threads import in_thread
 
@@ -34,7 +35,7 @@ def routes(reads: Reads) -> list[BaseRoute]:
         requests.check_parameters(request, VALIDATE)
         explained = requests.flag(request.query_params.get("explain"), "explain")
         try:
-            query = _query(request, await requests.read_body(request))
+            query = _query(request, await read_body(request))
             parse_query(query)
         except RequestError as error:
             if error.status != 400:
@@ -52,7 +53,7 @@ def routes(reads: Reads) -> list[BaseRoute]:
 
     async def explain(request: Request) -> Response:
         requests.check_parameters(request, EXPLAIN)
-        query = _query(request, await requests.read_body(request))
+        query = _query(request, await read_body(request))
         if query is None:
             raise RequestError(
                 400, "action_request_validation_exception", "Validation Failed: 1: query is missing;"

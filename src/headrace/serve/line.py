@@ -18,9 +18,9 @@ from starlette.routing import BaseRoute, Route
 from headrace.buffer.base import partition_of
 from headrace.core.errors import Fatal, RequestError, Retryable
 from headrace.model import Outcome, PartitionKey
+from headrace.serve.bodies import read_bytes
 from headrace.serve.names import Target
-from headrace.serve.requests import read_bytes
-from headrace.serve.search import answered
+from headrace.serve.responses import answered
 from headrace.serve.upstream import Upstream
 
 PATH: Final = "/push/wait"

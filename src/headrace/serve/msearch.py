@@ -13,9 +13,10 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.core.errors import HeadraceError, RequestError
 from headrace.serve import requests
+from headrace.serve.bodies import read_bytes
 from headrace.serve.hits import answer_body
-from headrace.serve.reads import EVERYTHING, Reads, answered, declared
-from headrace.serve.responses import error_body, json_response
+from headrace.serve.reads import EVERYTHING, Reads, declared
+from headrace.serve.responses import answered, error_body, json_response
 from headrace.serve.searches import Part
 
 MOST: Final = 1_000
@@ -40,7 +41,7 @@ def routes(reads: Reads) -> list[BaseRoute]:
     async def several(request: Request) -> Response:
         started = time.perf_counter()
         requests.check_parameters(request, PARAMETERS)
-        searches = _pairs(await requests.read_bytes(request))
+        searches = _pairs(await read_bytes(request))
         seen: dict[str, Part] = {}
         answers = [await _answer(reads, request, *pair, seen) for pair in searches]
         took = round((time.perf_counter() - started) * 1000)

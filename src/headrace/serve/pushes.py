@@ -25,8 +25,7 @@ from headrace.serve.doors.principal import allowed, bound, require
 from headrace.serve.keyed import Kept, keyed
 from headrace.serve.names import Target
 from headrace.serve.push import TOKEN, Push, Written, storing, too_large_for_key
-from headrace.serve.responses import json_response
-from headrace.serve.search import answered
+from headrace.serve.responses import answered, json_response
 
 TYPES: Final = {
     "application/x-ndjson": "ndjson",

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.core.clock import Clock, SystemClock
-from headrace.core.errors import HeadraceError, RequestError
+from headrace.core.errors import RequestError
 from headrace.index.base import SearchRequest
 from headrace.serve import arrow, requests, searches
 from headrace.serve.freshness import Freshness, Realtime, never
-from headrace.serve.given import check_form
 from headrace.serve.hits import Shown, answer_body
 from headrace.serve.leases import Leases
 from headrace.serve.names import Indices, Named
-from headrace.serve.responses import error_answer, json_response
+from headrace.serve.responses import json_response
 from headrace.serve.searches import Answered, Part
 from headrace.serve.threads import in_thread
 
@@ -103,17 +101,3 @@ class Reads:
 
 def declared(parts: Sequence[Part]) -> dict[str, Any]:
     return {part.name: part.view.fields for part in parts}
-
-
-def answered(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """The handler behind a check of the request's form, its errors answered in Elasticsearch's shape."""
-
-    @functools.wraps(handler)
-    async def answer(request: Request) -> Response:
-        try:
-            check_form(request)
-            return await handler(request)
-        except HeadraceError as error:
-            return error_answer(request, error, request.path_params.get("index"))
-
-    return answer

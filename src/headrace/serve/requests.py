@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
-import msgspec
 from starlette.requests import Request
 
 from headrace.core.errors import RequestError
 from headrace.core.registry import suggest
 from headrace.index.base import SearchRequest
 from headrace.index.query.formats import formats
-from headrace.serve.bodies import Body
 from headrace.serve.given import check_format, check_times, seconds
 from headrace.serve.hits import Shown, Wanted, sort_formats
 from headrace.serve.lists import few, list_of
@@ -66,7 +64,6 @@ INSTEAD: Final = {
 LISTS: Final = (
     "sort", "search_after", "_source", "fields", "docvalue_fields", "stored_fields", "highlight", "suggest",
 )  # fmt: skip
-LARGEST_BODY: Final = 10 << 20
 
 
 def fail(reason: str, kind: str = "illegal_argument_exception") -> NoReturn:
@@ -81,28 +78,6 @@ def check_parameters(request: Request, known: frozenset[str]) -> None:
         if name not in known:
             hint = suggest(name, sorted(known))
             fail(f"request [{request.url.path}] contains unrecognized parameter: [{name}]; {hint}")
-
-
-async def read_bytes(request: Request) -> bytes:
-    """The whole body, undone where it is compressed, bounded as it comes out. Raises RequestError."""
-    return await Body(request, LARGEST_BODY).whole()
-
-
-async def read_body(request: Request) -> dict[str, Any]:
-    """The JSON body, {} where there is none. Raises RequestError."""
-    raw = await read_bytes(request)
-    if not raw.strip():
-        # Some clients cannot send a body with a GET.
-        raw = request.query_params.get("source", "").encode()
-    if not raw.strip():
-        return {}
-    try:
-        body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        fail(f"the body is no JSON: {error}", "parsing_exception")
-    if not isinstance(body, dict):
-        fail(f"the body must be an object, found {type(body).__name__}", "parsing_exception")
-    return body
 
 
 def query_of(parameters: Mapping[str, str], body: Mapping[str, Any]) -> Any:

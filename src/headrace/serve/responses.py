@@ -5,7 +5,8 @@ Compact is no taste: one client searches the raw bytes for `"errors":true`, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from headrace.core.errors import HeadraceError, RequestError
 from headrace.index.query.bounds import hold
 from headrace.serve.filter_path import filtered
-from headrace.serve.given import VERSIONS
+from headrace.serve.given import VERSIONS, check_form
 
 PRODUCT: Final = {"X-Elastic-Product": "Elasticsearch"}
 """Without it on every answer, errors too, the official clients refuse to go on."""
@@ -25,6 +26,20 @@ PER_BYTE: Final = 8
 
 JSON_TYPE: Final = "application/json"
 VENDOR_TYPE: Final = "application/vnd.elasticsearch+json"
+
+
+def answered(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """The handler behind a check of the request's form, its errors answered in Elasticsearch's shape."""
+
+    @functools.wraps(handler)
+    async def answer(request: Request) -> Response:
+        try:
+            check_form(request)
+            return await handler(request)
+        except HeadraceError as error:
+            return error_answer(request, error, request.path_params.get("index"))
+
+    return answer
 
 
 def json_response(

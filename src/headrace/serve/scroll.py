@@ -18,11 +18,12 @@ from starlette.routing import BaseRoute, Route
 from headrace.core.errors import RequestError
 from headrace.index.base import SearchRequest, SortKey
 from headrace.serve import requests
+from headrace.serve.bodies import read_body
 from headrace.serve.given import seconds
 from headrace.serve.hits import Shown, shards
 from headrace.serve.leases import Lease
-from headrace.serve.reads import Reads, answered
-from headrace.serve.responses import json_response
+from headrace.serve.reads import Reads
+from headrace.serve.responses import answered, json_response
 from headrace.serve.searches import Answered
 
 PAGE_PARAMETERS = requests.COMMON | {"scroll", "scroll_id", "rest_total_hits_as_int"}
@@ -198,7 +199,7 @@ def _in_url(request: Request, name: str) -> str | None:
 
 async def _body(request: Request, known: frozenset[str]) -> dict[str, Any]:
     requests.check_parameters(request, known)
-    return await requests.read_body(request)
+    return await read_body(request)
 
 
 def _millis(lease: Lease) -> int:

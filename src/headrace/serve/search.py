@@ -18,11 +18,12 @@ from headrace.core.clock import Clock
 from headrace.fields import Field
 from headrace.serve import arrow, cat, judging, msearch, requests, scroll, searches, suggest
 from headrace.serve.banner import ES_VERSION, banner
+from headrace.serve.bodies import read_body
 from headrace.serve.freshness import Realtime, never
 from headrace.serve.hits import shards
 from headrace.serve.names import Indices
-from headrace.serve.reads import Reads, answered
-from headrace.serve.responses import PRODUCT, json_response
+from headrace.serve.reads import Reads
+from headrace.serve.responses import PRODUCT, answered, json_response
 from headrace.serve.searches import Part
 from headrace.serve.threads import in_thread
 
@@ -50,7 +51,7 @@ def routes(
 
     async def search(request: Request) -> Response:
         started = time.perf_counter()
-        body = await requests.read_body(request)
+        body = await read_body(request)
         wanted, shown = requests.search_request(request, body), requests.shown(body, request.query_params)
         suggestions = suggest.parse(body["suggest"]) if body.get("suggest") else {}
         if suggestions and ("scroll" in request.query_params or body.get("pit") is not None):
@@ -72,7 +73,7 @@ def routes(
         requests.check_parameters(
             request, requests.COMMON | requests.QUERY | requests.TARGETS | requests.FRESH | requests.COUNT
         )
-        body = await requests.read_body(request)
+        body = await read_body(request)
         if set(body) - {"query"}:
             requests.fail(f"a count takes only [query], found [{', '.join(body)}]", "parsing_exception")
         query = requests.query_of(request.query_params, body)
@@ -83,7 +84,7 @@ def routes(
     async def scan(request: Request) -> Response:
         known = requests.COMMON | requests.QUERY | requests.TARGETS | requests.FRESH | {"_source"}
         requests.check_parameters(request, known)
-        body = await requests.read_body(request)
+        body = await read_body(request)
         if set(body) - {"query"}:
             requests.fail(f"a scan takes only [query], found [{', '.join(body)}]", "parsing_exception")
         query = requests.query_of(request.query_params, body)

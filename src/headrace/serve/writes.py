@@ -22,8 +22,7 @@ from headrace.serve.bulk.pieces import Run
 from headrace.serve.bulk.sections import Resolved
 from headrace.serve.keyed import Kept, keyed
 from headrace.serve.push import PARAMETERS, Push, Wanted, Written, no_source
-from headrace.serve.responses import json_response
-from headrace.serve.search import answered
+from headrace.serve.responses import answered, json_response
 
 INDEX: Final = PARAMETERS | {"op_type", "if_seq_no", "if_primary_term", "version", "version_type"}
 DELETE: Final = PARAMETERS | {"if_seq_no", "if_primary_term", "version", "version_type"}

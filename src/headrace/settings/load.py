@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from headrace.core.errors import ConfigError
-from headrace.core.registry import kind, kinds, suggest
+from headrace.core.registry import among, kind, kinds, suggest
 from headrace.fields import parse_field
 from headrace.settings import names
 from headrace.settings.convert import convert
@@ -271,7 +271,7 @@ class _Loading:
                 message = f"{key!r} is reserved for a later version of Headrace; leave it out for now"
                 self.problems.append(ConfigError(message, path=(*path, key)))
         keys = [key for key in raw if key not in STEP_KEYS + LATER_STEP_KEYS]
-        known = list(kinds("transform"))
+        known = list(among("transform", keys))
         chosen = [key for key in keys if key in known]
         for key in keys:
             if key not in known:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.core.errors import RequestError
-from headrace.index.query import parse_query, tree
+from headrace.index.query import tree
+from headrace.index.query.parse import parse_query
 
 WEIGHTS = st.lists(st.tuples(st.booleans(), st.integers(1, 9)), min_size=1, max_size=5)
 """Functions, each whether it has a filter (on a field of its own), and its weight."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.core.errors import RequestError
-from headrace.index.query import parse_query
+from headrace.index.query.parse import parse_query
 from headrace.index.query.query_string import parse_query_string
 from headrace.index.query.regexps import LARGEST, WIDE, check_regexp, written_out
 

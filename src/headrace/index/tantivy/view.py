@@ -18,8 +18,9 @@ from tantivy import Occur, Query
 from headrace.core.errors import RequestError
 from headrace.fields import Field, FieldType
 from headrace.index.base import Hit, SearchRequest, SearchResult, SortKey, View
-from headrace.index.query import parse_query, tree, values
+from headrace.index.query import tree, values
 from headrace.index.query.bounds import PER_HIT, hold
+from headrace.index.query.parse import parse_query
 from headrace.index.query.source import filtered, values_at
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy import scored

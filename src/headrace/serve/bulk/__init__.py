@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.serve.bulk.request import bulk
 from headrace.serve.push import Push
-from headrace.serve.search import answered
+from headrace.serve.responses import answered
 
 __all__ = ["routes"]
 

@@ -14,7 +14,8 @@ from headrace.serve.byquery import options
 from headrace.serve.byquery.copies import copy
 from headrace.serve.byquery.work import Work
 from headrace.serve.push import Push
-from headrace.serve.reads import Reads, answered
+from headrace.serve.reads import Reads
+from headrace.serve.responses import answered
 
 
 def routes(reads: Reads, push: Push) -> list[BaseRoute]:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from headrace.core.errors import RequestError
 from headrace.serve import requests
+from headrace.serve.bodies import read_body
 
 PIECE: Final = 1000
 """Documents in one write by default, as in Elasticsearch."""
@@ -56,7 +57,7 @@ class Asked:
 
 async def body_of(request: Request) -> dict[str, Any]:
     requests.check_parameters(request, PARAMETERS)
-    return await requests.read_body(request)
+    return await read_body(request)
 
 
 def parse(request: Request, body: Mapping[str, Any], known: Mapping[str, str]) -> Asked:

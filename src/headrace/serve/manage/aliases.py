@@ -11,8 +11,9 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.catalogue.entry import Alias, Catalogue
 from headrace.core.errors import RequestError
-from headrace.index.query import parse_query
+from headrace.index.query.parse import parse_query
 from headrace.serve import requests
+from headrace.serve.bodies import read_body
 from headrace.serve.doors.principal import require_alias, within
 from headrace.serve.editing import check_write_indexes, with_alias, without_alias
 from headrace.serve.lists import parts_of
@@ -27,8 +28,7 @@ from headrace.serve.manage.base import (
 from headrace.serve.manage.shown import alias_body, aliases_of
 from headrace.serve.places import PlacedIndices
 from headrace.serve.resolving import like, missing
-from headrace.serve.responses import JSON_TYPE, PRODUCT, json_response
-from headrace.serve.search import answered
+from headrace.serve.responses import JSON_TYPE, PRODUCT, answered, json_response
 
 WITHOUT_EFFECT: Final = ("routing", "index_routing", "search_routing", "is_hidden")
 KNOWN: Final = ("filter", "is_write_index", *WITHOUT_EFFECT)
@@ -53,7 +53,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     async def change_many(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
-        body = await requests.read_body(request)
+        body = await read_body(request)
         only(body, ("actions",), "aliases")
         actions = body.get("actions")
         if not isinstance(actions, list) or not actions:
@@ -76,7 +76,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     async def put(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
-        given = {**await requests.read_body(request), "index": request.path_params["index"]}
+        given = {**await read_body(request), "index": request.path_params["index"]}
         given["alias"] = request.path_params["name"]
         kind, parsed = _action({"add": given})
         await indices.change(lambda catalogue: _checked(_applied(indices, catalogue, kind, parsed)))

@@ -27,8 +27,8 @@ from headrace.serve.manage.shown import aliases_of, settings_of, stream_of
 from headrace.serve.manage.streams import streams_of
 from headrace.serve.places import PlacedIndices, has_folder
 from headrace.serve.resolving import like, missing
-from headrace.serve.responses import json_response
-from headrace.serve.search import answered, in_thread
+from headrace.serve.responses import answered, json_response
+from headrace.serve.threads import in_thread
 
 HEALTH: Final = PARAMETERS | {
     "level", "wait_for_status", "wait_for_no_relocating_shards", "wait_for_no_initializing_shards",

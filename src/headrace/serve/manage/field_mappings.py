@@ -15,8 +15,8 @@ from headrace.serve.lists import list_of
 from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, selected
 from headrace.serve.manage.shown import mappings_of
 from headrace.serve.places import PlacedIndices
-from headrace.serve.responses import json_response
-from headrace.serve.search import answered, in_thread
+from headrace.serve.responses import answered, json_response
+from headrace.serve.threads import in_thread
 
 
 def routes(around: Surroundings) -> list[BaseRoute]:

@@ -18,11 +18,12 @@ from headrace.catalogue.entry import Building, Catalogue
 from headrace.core.errors import RequestError
 from headrace.index.mapping import from_elasticsearch
 from headrace.serve import requests
+from headrace.serve.bodies import read_body
 from headrace.serve.editing import decided, with_building, with_entry
 from headrace.serve.manage.base import Surroundings, acknowledged, an_object, only
 from headrace.serve.places import check_options
 from headrace.serve.resolving import missing
-from headrace.serve.search import answered
+from headrace.serve.responses import answered
 
 DECIDE_SECONDS: Final = 5.0
 """The old generation is paused for twice as long at most, then it goes on and the new one is out of date."""
@@ -31,7 +32,7 @@ DECIDE_SECONDS: Final = 5.0
 def routes(around: Surroundings) -> list[BaseRoute]:
     async def make(request: Request) -> Response:
         requests.check_parameters(request, requests.COMMON)
-        body = await requests.read_body(request)
+        body = await read_body(request)
         only(body, ("mappings",), "generation")
         if "mappings" in body:
             an_object(body, "mappings")

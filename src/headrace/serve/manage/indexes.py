@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.core.errors import RequestError
 from headrace.index.mapping import from_elasticsearch
 from headrace.serve import requests, templates
+from headrace.serve.bodies import read_body
 from headrace.serve.doors.principal import allowed, require_alias
 from headrace.serve.editing import IndexExists
 from headrace.serve.lists import parts_of
@@ -37,8 +38,8 @@ from headrace.serve.manage.shown import (
 )
 from headrace.serve.places import New, PlacedIndices, check_options
 from headrace.serve.resolving import missing
-from headrace.serve.responses import JSON_TYPE, PRODUCT, json_response
-from headrace.serve.search import answered, in_thread
+from headrace.serve.responses import JSON_TYPE, PRODUCT, answered, json_response
+from headrace.serve.threads import in_thread
 
 KIND = "tantivy"
 """The kind of index that is made at run time."""
@@ -48,7 +49,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
     async def make(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
         name = around.indices.dated(request.path_params["index"])
-        given = await requests.read_body(request)
+        given = await read_body(request)
         only(given, ("settings", "mappings", "aliases"), "create index")
         new, not_honoured = await _templated(around.indices, name, given)
         try:

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.catalogue.entry import Catalogue
 from headrace.core.errors import RequestError
 from headrace.serve import requests
+from headrace.serve.bodies import read_body
 from headrace.serve.lists import parts_of
 from headrace.serve.manage.base import (
     INDEX,
@@ -25,8 +26,7 @@ from headrace.serve.manage.base import (
     unsupported,
 )
 from headrace.serve.resolving import like
-from headrace.serve.responses import json_response
-from headrace.serve.search import answered
+from headrace.serve.responses import answered, json_response
 
 NOT_DONE: Final = (
     "lifecycle policy [{name}] is kept, but not carried out: the retention of an index is declared in the "
@@ -45,7 +45,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     async def put(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS)
-        name, body = request.path_params["name"], await requests.read_body(request)
+        name, body = request.path_params["name"], await read_body(request)
         _check_name(name)
         only(body, ("policy",), "a lifecycle policy")
         policy = an_object(body, "policy")

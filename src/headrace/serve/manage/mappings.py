@@ -14,6 +14,7 @@ from headrace.core.errors import RequestError
 from headrace.index.mapping import from_elasticsearch
 from headrace.index.mapping.index_settings import flattened
 from headrace.serve import requests
+from headrace.serve.bodies import read_body
 from headrace.serve.editing import with_entry
 from headrace.serve.manage.base import (
     INDEX,
@@ -27,8 +28,8 @@ from headrace.serve.manage.generations import regenerate
 from headrace.serve.manage.shown import declared_of, mappings_of, merged
 from headrace.serve.places import PlacedIndices
 from headrace.serve.resolving import missing
-from headrace.serve.responses import json_response
-from headrace.serve.search import answered, in_thread
+from headrace.serve.responses import answered, json_response
+from headrace.serve.threads import in_thread
 
 AT_ONCE: Final = 50_000
 """Documents that are indexed anew while the request waits: about a second."""
@@ -46,7 +47,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     async def add(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS | {"write_index_only"})
-        body = await requests.read_body(request)
+        body = await read_body(request)
         an_object(body, "properties")
         names = selected(around, request)
         if not names:

@@ -13,8 +13,7 @@ from headrace.core.errors import RequestError
 from headrace.serve import requests
 from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, selected, unsupported, warning
 from headrace.serve.names import Applier, Target
-from headrace.serve.responses import json_response
-from headrace.serve.search import answered
+from headrace.serve.responses import answered, json_response
 
 FLUSH = PARAMETERS | {"force", "wait_if_ongoing"}
 MERGE = PARAMETERS | {"max_num_segments", "only_expunge_deletes", "flush", "wait_for_completion"}

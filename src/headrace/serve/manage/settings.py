@@ -12,13 +12,13 @@ from headrace.catalogue.entry import Catalogue
 from headrace.index.mapping.index_settings import check_settings, flattened
 from headrace.index.mapping.notices import Notices
 from headrace.serve import requests
+from headrace.serve.bodies import read_body
 from headrace.serve.editing import with_entry
 from headrace.serve.lists import parts_of
 from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, acknowledged, flag, selected
 from headrace.serve.manage.shown import flat, nested, settings_of
 from headrace.serve.resolving import like, missing
-from headrace.serve.responses import json_response
-from headrace.serve.search import answered
+from headrace.serve.responses import answered, json_response
 
 TAKEN: Final = {
     "index.refresh_interval": "[index.refresh_interval] is kept and shown, but commit_interval of the "
@@ -45,7 +45,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     async def change(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS | {"preserve_existing", "reopen"})
-        body = await requests.read_body(request)
+        body = await read_body(request)
         # A body may wrap them once more, as the answer of GET does.
         given = flat(body["settings"] if isinstance(body.get("settings"), dict) else body)
         check_settings(flattened(given), Notices())

@@ -14,8 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.serve import requests
 from headrace.serve.manage.base import PARAMETERS, Surroundings, unsupported
-from headrace.serve.responses import json_response
-from headrace.serve.search import answered
+from headrace.serve.responses import answered, json_response
 
 Answering = Callable[[Request], Awaitable[Response]]
 

@@ -22,8 +22,8 @@ from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, selected
 from headrace.serve.manage.cluster import COLOURS, NODE
 from headrace.serve.manage.shown import aliases_of, settings_of
 from headrace.serve.places import PlacedIndices
-from headrace.serve.responses import json_response
-from headrace.serve.search import answered, in_thread
+from headrace.serve.responses import answered, json_response
+from headrace.serve.threads import in_thread
 
 KNOWN: Final = PARAMETERS | {
     "level", "groups", "fields", "types", "completion_fields", "fielddata_fields", "detailed", "actions",

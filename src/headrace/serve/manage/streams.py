@@ -19,6 +19,7 @@ from headrace.catalogue.entry import Alias, Catalogue
 from headrace.catalogue.template import Stream
 from headrace.core.errors import RequestError
 from headrace.serve import requests, templates
+from headrace.serve.bodies import read_body
 from headrace.serve.doors.principal import require, require_alias, visible_aliases
 from headrace.serve.editing import with_alias
 from headrace.serve.index_names import check_alias_name
@@ -27,8 +28,8 @@ from headrace.serve.manage.base import INDEX, PARAMETERS, Surroundings, acknowle
 from headrace.serve.manage.indexes import parse_new
 from headrace.serve.places import New, PlacedIndices
 from headrace.serve.resolving import like, missing
-from headrace.serve.responses import JSON_TYPE, PRODUCT, json_response
-from headrace.serve.search import answered, in_thread
+from headrace.serve.responses import JSON_TYPE, PRODUCT, answered, json_response
+from headrace.serve.threads import in_thread
 from headrace.units import Duration, Size
 
 TIMESTAMP: Final = {"name": "@timestamp"}
@@ -123,7 +124,7 @@ def routes(around: Surroundings) -> list[BaseRoute]:
 
     async def rollover(request: Request) -> Response:
         requests.check_parameters(request, PARAMETERS | {"dry_run", "lazy"})
-        body = await requests.read_body(request)
+        body = await read_body(request)
         only(body, ("conditions", *templates.PARTS), "rollover")
         return await _rolled(around, request, body)
 

@@ -19,9 +19,9 @@ from headrace.serve.manage.base import Surroundings, selected
 from headrace.serve.manage.cluster import NODE, colours
 from headrace.serve.manage.reach import readable
 from headrace.serve.manage.statistics import Sizes, sizes_of
-from headrace.serve.responses import PRODUCT
-from headrace.serve.search import answered, in_thread
+from headrace.serve.responses import PRODUCT, answered
 from headrace.serve.templates import matches, priority
+from headrace.serve.threads import in_thread
 
 LISTED: Final = (
     "/_cat/aliases", "/_cat/aliases/{alias}", "/_cat/allocation", "/_cat/count", "/_cat/count/{index}",

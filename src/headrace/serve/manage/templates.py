@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from headrace.catalogue.entry import Catalogue
 from headrace.core.errors import RequestError
 from headrace.serve import requests, templates
+from headrace.serve.bodies import read_body
 from headrace.serve.doors.principal import require
 from headrace.serve.index_names import LONGEST
 from headrace.serve.lists import parts_of
@@ -25,8 +26,7 @@ from headrace.serve.manage.indexes import parse_new
 from headrace.serve.manage.reach import Kept, check_change, readable
 from headrace.serve.manage.shown import flat, nested
 from headrace.serve.resolving import like
-from headrace.serve.responses import JSON_TYPE, PRODUCT, json_response
-from headrace.serve.search import answered
+from headrace.serve.responses import JSON_TYPE, PRODUCT, answered, json_response
 
 KNOWN: Final = PARAMETERS | {"create", "cause", "order", "include_type_name", "include_defaults"}
 INDEX_KEYS: Final = (
@@ -86,7 +86,7 @@ def _kind(
 
     async def put(request: Request) -> Response:
         requests.check_parameters(request, KNOWN)
-        name, body = request.path_params["name"], await requests.read_body(request)
+        name, body = request.path_params["name"], await read_body(request)
         _check_name(name, word)
         if kind == "legacy" and "order" in request.query_params:
             body.setdefault("order", requests.whole(request.query_params["order"], "order"))

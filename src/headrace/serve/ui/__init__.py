@@ -12,8 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.core.errors import RequestError
 from headrace.serve.banner import ES_VERSION, banner
-from headrace.serve.reads import answered
-from headrace.serve.responses import PRODUCT, error_answer
+from headrace.serve.responses import PRODUCT, answered, error_answer
 
 TYPES: Final = {
     "page.html": "text/html; charset=utf-8",

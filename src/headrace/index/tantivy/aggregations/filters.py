@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tantivy import Occur, Query
 
-from headrace.index.query import parse_query, tree
+from headrace.index.query import tree
+from headrace.index.query.parse import parse_query
 from headrace.index.tantivy.aggregations import pipelines
 from headrace.index.tantivy.aggregations.request import Json, Spec, bad
 from headrace.index.tantivy.aggregations.run import QueryBuckets, Run, both
