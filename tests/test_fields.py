@@ -140,6 +140,33 @@ def test_the_first_and_last_dates_of_the_engine_pass() -> None:
     assert became(["1677-09-21T00:12:43.145224Z", "2262-04-11T23:47:16.854776Z"], "date") == [None, None]
 
 
+@given(
+    st.integers(0, 9),
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 1, 1582, 1677, 1678, 1969, 1970, 2024, 2261, 2262, 9999])
+            | st.integers(0, 9999),
+            st.integers(0, 13),
+            st.integers(0, 32),
+            st.integers(0, 23),
+            st.integers(0, 59),
+            st.integers(0, 59),
+            st.integers(0, 999_999_999),
+        ),
+        min_size=1,
+    ),
+)
+def test_texts_of_one_length_are_the_moments_that_each_is_beside_another_form(
+    digits: int, drawn: list[tuple[int, ...]]
+) -> None:
+    """Such a column is read another way, which must not be seen."""
+    texts = []
+    for year, month, day, hour, minute, second, fraction in drawn:
+        exact = f".{fraction:09}"[: digits + 1] if digits else ""
+        texts.append(f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{exact}Z")
+    assert became([*texts, "2024-05-06"], "date")[:-1] == became(texts, "date")
+
+
 def test_a_date_with_a_format_takes_that_format_only() -> None:
     access = {"type": "date", "format": "%d/%b/%Y:%H:%M:%S %z"}
     assert became(["06/May/2024:14:00:00 +0200", "2024-05-06T12:00:00Z"], access) == [NOON, None]

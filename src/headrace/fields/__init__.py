@@ -6,7 +6,7 @@ beside ours and reported back as given.
 
 from headrace.fields.addresses import IP, IPV4, IPV6
 from headrace.fields.casting import cast, located, named, without
-from headrace.fields.dates import FIRST_WHOLE_YEAR, LAST_WHOLE_YEAR, from_iso
+from headrace.fields.dates import from_iso
 from headrace.fields.declared import (
     ELASTICSEARCH_NAMES,
     POLARS_TYPES,
@@ -19,11 +19,9 @@ from headrace.fields.hints import Hints, hints_of
 
 __all__ = [
     "ELASTICSEARCH_NAMES",
-    "FIRST_WHOLE_YEAR",
     "IP",
     "IPV4",
     "IPV6",
-    "LAST_WHOLE_YEAR",
     "POLARS_TYPES",
     "Field",
     "FieldType",
