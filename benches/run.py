@@ -7,6 +7,7 @@ others go on. A round takes each rate once, one after the other, so that a ratio
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import signal
@@ -174,6 +175,8 @@ def main() -> int:
     say(f"about {_minutes(seconds)}, at most {_minutes(OVERALL * seconds + 60)} and one measurement more")
     with tempfile.TemporaryDirectory(prefix="headrace-bench-", dir=given.work) as work:
         inputs = Inputs(Path(work))
+        # An installed package has its bytecode; a checkout might not, where none is to be written.
+        compileall.compile_dir(ROOT / "src", quiet=1)
         say(f"preparing {scale.most:,} records")
         inputs.prepare(scale)
         suite = Suite(inputs, names)
