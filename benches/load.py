@@ -70,11 +70,11 @@ class Load:
         self._counted_from = 0.0
         self._asks = probing
         self._rate, self._seconds, self._batch = rate, seconds, batch
-        self._requests = requests(batch)
+        self._requests, self._last_ids = requests(batch)
         self._free: asyncio.Queue[Connection] = asyncio.Queue()
         self._probing: set[asyncio.Task[None]] = set()
         self._probed = 0.0
-        self._last: tuple[str, float] | None = None
+        self._last: tuple[int, str, float] | None = None
         self.seen = Seen()
 
     async def run(self) -> dict[str, Any]:
@@ -122,37 +122,40 @@ class Load:
         if due < self._counted_from:
             return
         self.seen.acknowledged.append(now - due)
-        self._last = headers["headrace-token"], due
+        self._last = number, headers["headrace-token"], due
         if self._asks and now - self._probed >= PROBE_EVERY_SECONDS:
             self._probed = now
             self._ask_for(*self._last)
 
-    def _ask_for(self, token: str, due: float) -> None:
-        self._probing.add(asyncio.create_task(self._probe(token, due)))
+    def _ask_for(self, number: int, token: str, due: float) -> None:
+        self._probing.add(asyncio.create_task(self._probe(number, token, due)))
 
-    async def _probe(self, token: str, due: float) -> None:
+    async def _probe(self, number: int, token: str, due: float) -> None:
+        """Find the last record of a request."""
         connection = Connection(self._port)
         status, _, body = await connection.ask(
-            f"GET /{made.INDEX}/_search?size=0&track_total_hits=false&after={token}&timeout=60s HTTP/1.1\r\n"
-            "host: bench\r\n\r\n".encode()
+            f"GET /{made.INDEX}/_search?q=id:{self._last_ids[number % len(self._last_ids)]}&size=1"
+            f"&track_total_hits=false&after={token}&timeout=60s HTTP/1.1\r\nhost: bench\r\n\r\n".encode()
         )
-        if status != 200:
+        if status != 200 or b'"_id"' not in body:
             raise RuntimeError(f"a probe was answered {status}: {body[:300]!r}")
         self.seen.searchable.append(time.perf_counter() - due)
 
 
-def requests(batch: int) -> list[bytes]:
-    """Whole requests, ready to be sent."""
+def requests(batch: int) -> tuple[list[bytes], list[str]]:
+    """Whole requests, ready to be sent, and what each calls its last record."""
     source = made.records(batch * BODIES)
-    found = []
+    found, ids = [], []
     for _ in range(BODIES):
-        body = b"".join(b'{"index":{}}\n%s\n' % made.encode(each).encode() for each in islice(source, batch))
+        records = list(islice(source, batch))
+        ids.append(str(records[-1]["id"]))
+        body = b"".join(b'{"index":{}}\n%s\n' % made.encode(each).encode() for each in records)
         head = (
             f"POST /{made.INDEX}/_bulk HTTP/1.1\r\nhost: bench\r\ncontent-type: application/x-ndjson\r\n"
             f"content-length: {len(body)}\r\n\r\n"
         )
         found.append(head.encode() + body)
-    return found
+    return found, ids
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:

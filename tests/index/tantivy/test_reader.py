@@ -10,8 +10,10 @@ import pytest
 from built import build
 from headrace.core.errors import RequestError, StoreError
 from headrace.index.base import SearchRequest, SortKey
+from headrace.index.tantivy import open_reader
 from headrace.index.tantivy.reader import TantivyReader
 from headrace.model import Json
+from writing import rows, writer
 
 
 def _ids(reader: TantivyReader, query: Json = None, *sort: SortKey) -> list[str]:
@@ -52,6 +54,24 @@ def test_position_documents_are_neither_counted_nor_found(tmp_path: Path) -> Non
     assert 1 == reader.count({"match_all": {}}) == reader.stats().documents
     assert ["0"] == _ids(reader)
     assert ["0"] == _ids(reader, {"bool": {"must_not": {"term": {"n": 9}}}})
+
+
+def test_all_are_counted_as_those_that_are_looked_at(tmp_path: Path) -> None:
+    """Without a look at any: neither documents that were replaced nor those of positions are among them."""
+    made = writer(tmp_path / "i", id="n", fields={"n": "integer"})
+    for first in range(0, 60, 10):
+        numbers = [{"n": number % 7} for number in range(first, first + 10)]
+        made.write(rows(*numbers, first=first))
+        made.commit()
+    reader = open_reader(tmp_path / "i")
+    looked_at: Json = {"range": {"n": {"gte": 0}}}
+    everything: Json = None
+    assert [7, 7] == [reader.count(None), reader.count(looked_at)]
+    for query in (everything, looked_at):
+        for size in (0, 3):
+            assert 7 == reader.search(SearchRequest(query=query, size=size)).total
+            assert 0 == reader.search(SearchRequest(query=query, size=size, count=False)).total
+    made.close()
 
 
 def test_dynamic_fields_are_listed_from_every_segment(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from headrace.fields import FieldType
 from headrace.index.query import tree, values
 from headrace.index.query.options import minimum
 from headrace.index.tantivy import schema as engine
-from headrace.index.tantivy.exact import EVERYTHING, kept, unscored
+from headrace.index.tantivy.exact import kept, unscored
 from headrace.index.tantivy.ranges import any_of, texts_query
-from headrace.index.tantivy.snapshot import Snapshot
+from headrace.index.tantivy.snapshot import EVERYTHING, Snapshot
 from headrace.index.tantivy.targets import Target, names_like, resolve, words
 from headrace.index.tantivy.words import Words, some
 

@@ -13,7 +13,7 @@ from headrace.index.query import patterns, tree, values
 from headrace.index.tantivy import schema as engine
 from headrace.index.tantivy.isodates import is_iso_date
 from headrace.index.tantivy.ranges import any_of, dynamic_dates, micros_query, range_query, texts_query
-from headrace.index.tantivy.snapshot import Snapshot, guarded
+from headrace.index.tantivy.snapshot import EVERYTHING, Snapshot, guarded
 from headrace.index.tantivy.targets import Target, resolve
 
 _WORD: Final = r"[0-9A-Za-z\x{80}-\x{10FFFF}]"
@@ -132,9 +132,6 @@ class Exact:
 
 def unscored(query: Query, score: float = 0.0) -> Query:
     return Query.const_score_query(query, score)
-
-
-EVERYTHING: Final = Query.all_query()
 
 
 def kept(query: Query) -> Query:

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import polars as pl
 import tantivy
-from tantivy import Query
 
 from headrace.core.errors import StoreError
 from headrace.fields import Field, FieldType
@@ -25,7 +24,7 @@ from headrace.index.tantivy.committed import REOPEN_SECONDS
 from headrace.index.tantivy.damage import readable
 from headrace.index.tantivy.kinds import Kind, kinds, mixed
 from headrace.index.tantivy.live import engine_folder, pointed
-from headrace.index.tantivy.snapshot import Snapshot
+from headrace.index.tantivy.snapshot import EVERYTHING, Snapshot
 from headrace.index.tantivy.store import ENGINE, META, open_engine, read_description
 from headrace.index.tantivy.targets import Target
 from headrace.index.tantivy.view import TantivyView
@@ -150,7 +149,7 @@ class TantivyReader:
                 size += entry.stat().st_size
             except FileNotFoundError:
                 continue  # merged away meanwhile
-        return IndexStats(snapshot.count(Query.all_query()), size, snapshot.searcher.num_segments)
+        return IndexStats(snapshot.count(EVERYTHING), size, snapshot.searcher.num_segments)
 
     def watermarks(self) -> Watermarks:
         """How far each partition is in the commit that searches see."""

@@ -16,8 +16,8 @@ from headrace.core.errors import RequestError
 from headrace.index.base import SortKey
 from headrace.index.query import tree
 from headrace.index.tantivy import schema as engine
-from headrace.index.tantivy.exact import EVERYTHING, unscored
-from headrace.index.tantivy.snapshot import Snapshot, guarded
+from headrace.index.tantivy.exact import unscored
+from headrace.index.tantivy.snapshot import EVERYTHING, Snapshot, guarded
 from headrace.index.tantivy.sorting import complete, walk
 from headrace.model import Json
 

@@ -27,7 +27,7 @@ from headrace.index.tantivy import scored
 from headrace.index.tantivy.compiler import compile_query
 from headrace.index.tantivy.highlight import Highlighter, highlighter
 from headrace.index.tantivy.positions import read_positions, watermarks
-from headrace.index.tantivy.snapshot import Snapshot, guarded
+from headrace.index.tantivy.snapshot import EVERYTHING, Snapshot, guarded
 from headrace.index.tantivy.sorting import LARGEST_PAGE, Sorted, walk
 from headrace.index.tantivy.targets import resolve
 from headrace.model import Json, Watermarks
@@ -134,17 +134,23 @@ class TantivyView:
     def _best(self, page: _Page) -> tuple[int, list[Hit]]:
         """In the engine's own order: by score, ties in an order that lasts as long as the view."""
         request, snapshot = page.request, self.snapshot
-        limit = max(request.size, 1)
+        limit, count = max(request.size, 1), request.count
+        total = 0
+        if page.hits is EVERYTHING:
+            # Nothing that only the engine could refuse; all are counted at once.
+            total, count = snapshot.count(page.hits) if count else 0, False
+            if not request.size:
+                return total, []
         found: Any = guarded(
             lambda: snapshot.searcher.search(
-                snapshot.visible(page.hits), limit, count=request.count, offset=request.start
+                snapshot.visible(page.hits), limit, count=count, offset=request.start
             )
         )
         hits = [
             _hit(snapshot.document(address), request, page.marks, score, ())
             for score, address in found.hits[: request.size]
         ]
-        return found.count or 0, hits
+        return found.count or total, hits
 
     def _scored(self, page: _Page) -> list[Hit]:
         request = page.request

@@ -13,9 +13,9 @@ from headrace.fields import FieldType
 from headrace.index.query import patterns, tree, values
 from headrace.index.query.options import edit_distance, minimum
 from headrace.index.tantivy import schema as engine
-from headrace.index.tantivy.exact import EVERYTHING, Exact
+from headrace.index.tantivy.exact import Exact
 from headrace.index.tantivy.ranges import any_of, texts_query
-from headrace.index.tantivy.snapshot import guarded
+from headrace.index.tantivy.snapshot import EVERYTHING, guarded
 from headrace.index.tantivy.targets import Target, words
 
 MOST_TERMS: Final = 50_000
