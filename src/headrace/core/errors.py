@@ -119,3 +119,8 @@ class RequestError(HeadraceError):
 
 class EndOfInput(Exception):
     """A source has delivered its last record and will never have another."""
+
+
+def uncapitalized(message: str) -> str:
+    """A library's message as a part of one of ours; one that begins with an abbreviation stays."""
+    return message if message[1:2].isupper() else message[:1].lower() + message[1:]

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from headrace.catalogue.entry import GENERATION
-from headrace.core.errors import RequestError
-from headrace.serve.doors.principal import SECURITY, bound
+from headrace.serve.doors.principal import bound, refused
 from headrace.serve.places import PlacedIndices
 
 
@@ -72,6 +71,4 @@ def _require(noun: str, name: str, indexes: Collection[str]) -> None:
     who = bound()
     if who is None or _allowed(indexes):
         return
-    mine = ", ".join(who.indexes)
-    reason = f"key [{who.name}] may not use {noun} [{name}]: it belongs to none of its indexes [{mine}]"
-    raise RequestError(403, SECURITY, reason)
+    raise refused(who, f"{noun} [{name}]", "it belongs to none of its indexes")

@@ -109,17 +109,13 @@ def _dynamic(reader: Reader) -> dict[str, str]:
 
 
 def _merged(found: Found, patterns: Sequence[str], kept: Any, *, unmapped: bool) -> dict[str, Any]:
-    names = sorted({path for paths in found.values() for path in paths if _named(path, patterns)})
+    names = sorted({path for paths in found.values() for path in paths if any_matches(patterns, path)})
     fields = {}
     for name in names:
         have = {index: paths[name] for index, paths in found.items() if name in paths and kept(paths[name])}
         if have:
             fields[name] = _types(have, [index for index in found if index not in have] if unmapped else [])
     return fields
-
-
-def _named(path: str, patterns: Sequence[str]) -> bool:
-    return any_matches(patterns, path)
 
 
 def _types(have: Mapping[str, Capability], without: Sequence[str]) -> dict[str, Any]:

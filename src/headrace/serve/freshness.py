@@ -138,10 +138,9 @@ class Freshness:
 
     async def _newer(self, stamped: Sequence[Stamped], end: float) -> None:
         """Until one of these has a newer commit, or it is time to look anyway."""
-        pause = min(LONGEST_PAUSE, STAMP_SECONDS * max(1.0, self._waiting / 4))
-        until = min(
-            end, self._clock.monotonic() + min(LONGEST_PAUSE, LOOK_SECONDS * max(1.0, self._waiting / 4))
-        )
+        crowd = max(1.0, self._waiting / 4)
+        pause, longest = (min(LONGEST_PAUSE, each * crowd) for each in (STAMP_SECONDS, LOOK_SECONDS))
+        until = min(end, self._clock.monotonic() + longest)
         while True:
             await self._clock.sleep(pause)
             if self._clock.monotonic() >= until or self._stopping() or any(map(self._is_newer, stamped)):

@@ -45,7 +45,10 @@ def metrics(request: Request) -> dict[str, Any]:
     for name, body in request.items():
         kind, options, _ = read(name, body)
         if kind == "rate" and "field" in options:
-            found[name] = {str(options.get("mode", "sum")): {"field": options["field"]}}
+            from headrace.index.tantivy.aggregations.request import Spec, of_rate
+
+            divided = of_rate(Spec(name, kind, options))
+            found[name] = {divided.kind: divided.options}
         elif kind not in _kinds():
             found[name] = body
     return found

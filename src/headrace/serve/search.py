@@ -27,7 +27,7 @@ from headrace.serve.responses import PRODUCT, answered, json_response
 from headrace.serve.searches import Part
 from headrace.serve.threads import in_thread
 
-__all__ = ["Readers", "answered", "in_thread", "routes"]
+__all__ = ["Readers", "routes"]
 
 Readers = Indices
 

@@ -6,7 +6,7 @@ The matching index template of the highest priority decides alone, on top of its
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from headrace.catalogue.entry import Catalogue
@@ -23,7 +23,7 @@ def matching(catalogue: Catalogue, name: str) -> str | None:
     found = [
         (priority(body), label)
         for label, body in catalogue.templates.index.items()
-        if matches(body["index_patterns"], name)
+        if any_matches(body["index_patterns"], name)
     ]
     return max(found)[1] if found else None
 
@@ -63,7 +63,7 @@ def _legacy(catalogue: Catalogue, name: str) -> dict[str, Any]:
     known = catalogue.templates.legacy.values()
     found: dict[str, Any] = {}
     for body in sorted(known, key=lambda body: int(body.get("order", 0))):
-        if matches(body["index_patterns"], name):
+        if any_matches(body["index_patterns"], name):
             found = merged(found, {part: body[part] for part in PARTS if part in body})
     return found
 
@@ -162,10 +162,6 @@ def _fits(
 
 def priority(body: Mapping[str, Any]) -> int:
     return int(body.get("priority") or 0)
-
-
-def matches(patterns: Sequence[str], name: str) -> bool:
-    return any_matches(patterns, name)
 
 
 def overlap(one: str, other: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get
 
 import msgspec
 
-from headrace.core.errors import ConfigError
+from headrace.core.errors import ConfigError, uncapitalized
 from headrace.core.registry import suggest
 from headrace.settings.origin import Path_, SettingsError
 from headrace.settings.scalars import Scalar
@@ -166,4 +166,4 @@ def _plain(message: str) -> str:
         return " or ".join(_PLAIN_WORDS.get(part.strip(), part.strip()) for part in found[1].split("|"))
 
     message = re.sub(r"`([^`]*)`", word, message)
-    return message if message[1:2].isupper() else message[:1].lower() + message[1:]
+    return uncapitalized(message)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any, Final
 
-from headrace.core.errors import ConfigError
+from headrace.core.errors import ConfigError, uncapitalized
 from headrace.settings.origin import Path_
 
 
@@ -71,7 +71,7 @@ def parse_toml(text: str) -> Document:
         found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         message = str(error)[: found.start()] if found else str(error)
         line = int(found[1] or len(text.splitlines())) if found else None
-        raise ParseError(f"not TOML: {message[:1].lower()}{message[1:]}", line) from None
+        raise ParseError(f"not TOML: {uncapitalized(message)}", line) from None
     return Document(_without_times(tree), toml_lines(text))
 
 

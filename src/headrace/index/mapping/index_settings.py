@@ -66,7 +66,7 @@ def check_settings(flat: Mapping[str, Any], notices: Notices) -> None:
     """Refuse what is not known as Elasticsearch does; tell what is known and not honoured."""
     for name, value in flat.items():
         _check_number(name, value)
-        if name.startswith("analysis.") or name in HONOURED or _like(name, KEPT):
+        if name.startswith("analysis.") or name in HONOURED or any_matches(KEPT, name):
             continue
         known = next((pattern for pattern in ELSEWHERE if matches(pattern, name)), None)
         if known is None:
@@ -108,7 +108,3 @@ HONOURED: Final = ("mapping.total_fields.limit", "mapping.ignore_malformed", "ma
 def field_limit(flat: Mapping[str, Any]) -> int | None:
     given = flat.get("mapping.total_fields.limit")
     return None if given is None else int(str(given))
-
-
-def _like(name: str, patterns: tuple[str, ...]) -> bool:
-    return any_matches(patterns, name)

@@ -86,20 +86,22 @@ class TantivyReader:
             if pointed(self._directory) != self._pointed:
                 self._index = self._opened()
             try:
-                stat = (self._engine / META).stat()
+                return self._written()
             except OSError:
                 # Gone, or moved in this very moment; `_opened` says which.
                 self._index = self._opened()
-                continue
-            return (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
         raise StoreError(f"the index in {self._directory} is gone")
 
     def stamp(self) -> object:
         try:
-            stat = (self._engine / META).stat()
+            return self._written()
         except OSError:  # gone, or moved: `view` says which
             return None
-        return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+    def _written(self) -> tuple[int, ...]:
+        """Another one with each commit. Raises OSError."""
+        stat = (self._engine / META).stat()
+        return (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
     def _opened(self) -> tantivy.Index:
         """The engine's index where it is now. Raises StoreError."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
+from headrace.core.errors import uncapitalized
 from headrace.ingest.formats.base import Hints, lines_of, text_of
 from headrace.ingest.formats.fastjson import FastJson, usable
 from headrace.ingest.formats.shapes import (
@@ -197,8 +198,7 @@ def _broken(line: bytes, error: Exception) -> _Refused:
     message = str(error)
     if half := half_of_pair(line):
         return _Refused("malformed", f"not JSON: {half} is half of a character, found {_excerpt(line)}")
-    text = message if message[1:2].isupper() else message[:1].lower() + message[1:]
-    return _Refused("malformed", f"not JSON: {text}, found {_excerpt(line)}")
+    return _Refused("malformed", f"not JSON: {uncapitalized(message)}, found {_excerpt(line)}")
 
 
 def half_of_pair(line: bytes) -> str | None:

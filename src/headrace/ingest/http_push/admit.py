@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from headrace.core.errors import RequestError
+from headrace.core.errors import RequestError, uncapitalized
 from headrace.core.registry import suggest
 from headrace.ingest.formats.base import BOM, FormatOptions, count_lines
 from headrace.ingest.http_push import body as bodies
@@ -75,7 +75,7 @@ def _require_an_object(pieces: Iterable[bytes], noun: str) -> None:
         try:
             _object.decode(piece)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            first = first or f"{noun} {number}: {_lowered(str(error))}, found {_excerpt(piece)}"
+            first = first or f"{noun} {number}: {uncapitalized(str(error))}, found {_excerpt(piece)}"
         else:
             return
     raise bodies.Unreadable(f"no {noun} of it is a JSON object ({first})")
@@ -89,10 +89,6 @@ def _refuse_reserved(columns: Iterable[str]) -> None:
 
 def _refused(reason: str) -> RequestError:
     return RequestError(400, "parse_exception", reason)
-
-
-def _lowered(text: str) -> str:
-    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _excerpt(piece: bytes) -> str:

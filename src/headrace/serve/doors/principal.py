@@ -56,8 +56,12 @@ def unbound(who: Principal, what: str) -> RequestError | None:
     """The refusal of what belongs to all indexes to a key that is bound to some."""
     if "*" in who.indexes:
         return None
-    mine = ", ".join(who.indexes)
-    reason = f'key [{who.name}] may not use [{what}]: that takes indexes ["*"], its indexes are [{mine}]'
+    return refused(who, f"[{what}]", 'that takes indexes ["*"], its indexes are')
+
+
+def refused(who: Principal, what: str, why: str) -> RequestError:
+    """The refusal of something that the indexes of a key do not reach; they end the sentence."""
+    reason = f"key [{who.name}] may not use {what}: {why} [{', '.join(who.indexes)}]"
     return RequestError(403, SECURITY, reason)
 
 
@@ -79,9 +83,7 @@ def require(index: str, scope: str | None = None) -> None:
     who = CURRENT.get()
     assert who is not None
     if not who.may_use(index):
-        mine = ", ".join(who.indexes)
-        reason = f"key [{who.name}] may not use index [{index}]: its indexes are [{mine}]"
-        raise RequestError(403, SECURITY, reason)
+        raise refused(who, f"index [{index}]", "its indexes are")
     raise lacking(who, {str(scope)})
 
 
@@ -106,9 +108,7 @@ def _require_all(noun: str, name: str, patterns: Iterable[str]) -> None:
     outside = [] if who is None else [each for each in patterns if not who.may_use_all(each)]
     if who is None or not outside:
         return
-    mine = ", ".join(who.indexes)
-    reason = f"key [{who.name}] may not use {noun} [{name}]: [{outside[0]}] is outside its indexes [{mine}]"
-    raise RequestError(403, SECURITY, reason)
+    raise refused(who, f"{noun} [{name}]", f"[{outside[0]}] is outside its indexes")
 
 
 def lacking(who: Principal, scopes: Collection[str]) -> RequestError:
@@ -134,16 +134,15 @@ def require_named(
 
 def visible(places: Mapping[str, T]) -> Mapping[str, T]:
     """Of what is kept by the names of indexes, what whoever asks may see."""
-    who = CURRENT.get()
-    if who is None or "*" in who.indexes:
+    who = bound()
+    if who is None:
         return places
     return {name: place for name, place in places.items() if who.may_use(name)}
 
 
 def visible_aliases(aliases: Mapping[str, Mapping[str, T]]) -> Mapping[str, Mapping[str, T]]:
     """Aliases with the indexes that whoever asks may see; those without any are not there."""
-    who = CURRENT.get()
-    if who is None or "*" in who.indexes:
+    if bound() is None:
         return aliases
     seen = {alias: visible(indexes) for alias, indexes in aliases.items()}
     return {alias: indexes for alias, indexes in seen.items() if indexes}

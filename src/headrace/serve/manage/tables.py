@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from headrace.core.clock import SystemClock
+from headrace.core.glob import any_matches
 from headrace.serve import columns
 from headrace.serve.cat import Row, now, table
 from headrace.serve.lists import parts_of
@@ -20,7 +21,7 @@ from headrace.serve.manage.cluster import NODE, colours
 from headrace.serve.manage.reach import readable
 from headrace.serve.manage.statistics import Sizes, sizes_of
 from headrace.serve.responses import PRODUCT, answered
-from headrace.serve.templates import matches, priority
+from headrace.serve.templates import priority
 from headrace.serve.threads import in_thread
 
 LISTED: Final = (
@@ -100,7 +101,9 @@ def routes(around: Surroundings) -> list[BaseRoute]:
             for kind in ("index", "legacy")
             for name, body in sorted(readable(catalogue, kind).items())
         ]
-        return table(request, columns.TEMPLATES, [row for row in rows if _like(wanted, row["name"])])
+        return table(
+            request, columns.TEMPLATES, [row for row in rows if any_matches(parts_of(wanted), row["name"])]
+        )
 
     def nothing(known: columns.Columns) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
@@ -163,7 +166,3 @@ def _template(name: str, body: dict[str, Any], order: str) -> Row:
         "version": str(body.get("version", "")),
         "composed_of": f"[{', '.join(body.get('composed_of') or [])}]",
     }
-
-
-def _like(wanted: str, name: str) -> bool:
-    return any(part in ("*", name) or matches([part], name) for part in parts_of(wanted))

@@ -10,11 +10,11 @@ from datetime import UTC
 from typing import Any, Final, NoReturn
 
 from headrace.index.query import dates
-from headrace.index.query.rounding import CALENDAR, interval
+from headrace.index.query.rounding import CALENDAR, DAY, SHORT, interval
 from headrace.index.query.zones import time_zone
 from headrace.index.tantivy.aggregations.request import Json, Spec, bad
 
-MILLIS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+MICROS: Final = {**SHORT, "d": DAY, "w": 7 * DAY}
 MONTHS: Final = {"M": 1, "q": 3, "y": 12}
 
 
@@ -35,14 +35,14 @@ def _units(spec: Spec, name: str, bucket: Json, options: Mapping[str, Any]) -> f
     if step in MONTHS:
         if unit in MONTHS:
             return MONTHS[step] / MONTHS[unit]
-        return _length(bucket["key"], MONTHS[step], options) / MILLIS[unit]
+        return _length(bucket["key"], MONTHS[step], options) / MICROS[unit]
     if unit in MONTHS:
         _refuse(
             spec, name, "second, minute, hour, day and week where buckets are no months, quarters or years"
         )
     fixed = options.get("fixed_interval", options.get("interval"))
-    millis = MILLIS[step] if step else interval(fixed, "fixed_interval") / 1000
-    return millis / MILLIS[unit]
+    micros = MICROS[step] if step else interval(fixed, "fixed_interval")
+    return micros / MICROS[unit]
 
 
 def _refuse(spec: Spec, unit: str, have: str) -> NoReturn:
@@ -53,4 +53,4 @@ def _refuse(spec: Spec, unit: str, have: str) -> NoReturn:
 def _length(key: float, months: int, options: Mapping[str, Any]) -> float:
     zone = time_zone(options["time_zone"]) if options.get("time_zone") else UTC
     start = round(key) * 1000
-    return (dates.plus(start, months, "M", zone) - start) / 1000
+    return dates.plus(start, months, "M", zone) - start

@@ -121,13 +121,13 @@ def read(request: Any, depth: int = 0) -> tuple[tuple[Spec, ...], tuple[Spec, ..
     siblings = tuple(spec for spec in found if spec.kind in SIBLINGS)
     plain = (spec for spec in found if spec.kind not in PARENTS and spec.kind not in SIBLINGS)
     return (
-        (*plain, *map(_of_rate, (s for s in parents if s.kind == "rate" and "field" in s.options))),
+        (*plain, *map(of_rate, (s for s in parents if s.kind == "rate" and "field" in s.options))),
         parents,
         siblings,
     )
 
 
-def _of_rate(spec: Spec) -> Spec:
+def of_rate(spec: Spec) -> Spec:
     """What the rate of a field divides: it stands under the rate's name until that is worked out."""
     mode = spec.options.get("mode", "sum")
     if mode not in ("sum", "value_count"):
